@@ -1,0 +1,99 @@
+//! Who can reach a folder, and why.
+
+use std::collections::BTreeSet;
+
+use futures::future::try_join_all;
+
+use super::{Broker, Error, Standing};
+use crate::{
+    identity::{Identity, Username},
+    lake::{GroupName, LakePath, Owner, Principal, Role},
+    minio::ledger::{GroupDoc, LakeDoc, UserDoc},
+};
+
+/// Everybody who can reach a folder or something in it.
+pub struct AccessReport {
+    pub path: LakePath,
+    pub owner: Owner,
+    /// One for each user and reason. A path below the one that was asked for opens that part only.
+    pub users: Vec<(Username, Standing)>,
+    /// Groups with access, members or not.
+    pub groups: Vec<(GroupName, Standing)>,
+}
+
+impl Broker {
+    /// For the owner of the path (stewards, for a workspace) and administrators.
+    pub async fn access(&self, actor: &Identity, path: &LakePath) -> Result<AccessReport, Error> {
+        let owner = self.lake.owner(path);
+        let refused = || Error::Forbidden(format!("only the owner of `{path}` and administrators may ask this"));
+        let lake = self.ledger.read::<LakeDoc>(&()).await?.unwrap_or_default();
+        // What was given on a folder above is noted with the lake.
+        let mut candidates: BTreeSet<Principal> = lake.given;
+        match &owner {
+            Owner::User(user) => {
+                super::require_self(actor, user).map_err(|_| refused())?;
+                candidates.insert(Principal::User(user.clone()));
+                candidates.extend(self.ledger.read::<UserDoc>(user).await?.map(|doc| doc.given).unwrap_or_default());
+            }
+            Owner::Group(group) => {
+                let doc = self.ledger.read::<GroupDoc>(group).await?.filter(|doc| doc.group == *group);
+                let is_steward = doc.as_ref().and_then(|doc| doc.members.get(&actor.username)) == Some(&Role::Steward);
+                if !actor.admin && !is_steward {
+                    return Err(refused());
+                }
+                candidates.insert(Principal::Group(group.clone()));
+                candidates.extend(doc.map(|doc| doc.given).unwrap_or_default());
+            }
+            // Homes and workspaces may be inside: everybody has to be asked.
+            Owner::Lake if actor.admin => candidates.extend(self.everybody().await?),
+            Owner::Lake => return Err(refused()),
+        }
+        let meets = |standing: &Standing| standing.path.covers(path) || path.covers(&standing.path);
+        let mut groups = Vec::new();
+        let mut users: BTreeSet<Username> = BTreeSet::new();
+        let docs = candidates.iter().filter_map(|principal| match principal {
+            Principal::Group(group) => Some(self.ledger.read::<GroupDoc>(group)),
+            Principal::User(user) => {
+                users.insert(user.clone());
+                None
+            }
+        });
+        let docs = try_join_all(docs.collect::<Vec<_>>()).await?;
+        for doc in docs.into_iter().flatten().filter(|doc| !doc.deleting) {
+            let standing = super::standing::of_group(&self.lake, &doc, self.now());
+            let open: Vec<Standing> = standing.into_iter().filter(meets).collect();
+            if !open.is_empty() {
+                users.extend(doc.members.keys().cloned());
+                groups.extend(open.into_iter().map(|standing| (doc.group.clone(), standing)));
+            }
+        }
+        let of_users = users.into_iter().map(async |user| {
+            let Some(doc) = self.ledger.read::<UserDoc>(&user).await? else { return Ok(Vec::new()) };
+            let open = self.standing(&doc).await?.into_iter().filter(meets);
+            Ok::<_, Error>(open.map(|standing| (user.clone(), standing)).collect::<Vec<_>>())
+        });
+        let users = try_join_all(of_users).await?.into_iter().flatten().collect();
+        Ok(AccessReport { path: path.clone(), owner, users, groups })
+    }
+
+    async fn everybody(&self) -> Result<Vec<Principal>, Error> {
+        let mut all = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.ledger.users(after.as_deref(), 1000).await?;
+            all.extend(page.names.iter().filter_map(|name| name.parse().ok()).map(Principal::User));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        loop {
+            let page = self.ledger.groups(after.as_deref(), 1000).await?;
+            all.extend(page.names.iter().filter_map(|name| name.parse().ok()).map(Principal::Group));
+            after = page.next;
+            if after.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Deleting users and groups. Each step may be done twice, so a deletion that broke off is finished by asking again.
+
+use futures::future::try_join_all;
+
+use super::{Broker, Data, Error, settle::Secret, unknown_group, unknown_user};
+use crate::{
+    identity::Username,
+    lake::{GroupName, Principal},
+    minio::{
+        MinioUser,
+        ledger::{AccountState, Change, GroupDoc, UserDoc},
+    },
+};
+
+impl Broker {
+    /// Deletes a user: sessions and keys, what they were given and what was given of theirs, and at last the account. A user
+    /// of that name who comes again is a new one.
+    pub async fn delete_user(&self, user: &Username, data: Data) -> Result<(), Error> {
+        let marked = self.ledger.update::<UserDoc, Error>(user, |doc| match doc {
+            Some(doc) => Ok(Change::Put(UserDoc { state: AccountState::Deleting, ..doc })),
+            None => Err(unknown_user(user)),
+        });
+        let Some(doc) = marked.await? else { return Err(unknown_user(user)) };
+        let of_key = doc.key_user.as_ref().map(|generation| &generation.user);
+        let minio_users: Vec<&MinioUser> =
+            [Some(&doc.session_user.user), of_key].into_iter().flatten().chain(&doc.retired).collect();
+        self.remove_minio_users(minio_users).await?;
+        let leave = doc.groups.iter().map(|group| async move {
+            let left = self.ledger.update::<GroupDoc, Error>(group, |doc| match doc {
+                Some(mut doc) => {
+                    doc.members.remove(user);
+                    Ok(Change::Put(doc))
+                }
+                None => Ok(Change::Keep),
+            });
+            left.await
+        });
+        try_join_all(leave).await?;
+        let home = self.lake.home(user);
+        self.take_all_given(&doc.given, &home, Some(user)).await?;
+        self.finish(&home, data).await?;
+        self.ledger
+            .update::<UserDoc, Error>(user, |now| Ok(bury(now.is_some_and(|now| now.incarnation == doc.incarnation))))
+            .await?;
+        Ok(())
+    }
+
+    /// Deletes a group: its members' access, what it was given and what was given of its workspace.
+    pub async fn delete_group(&self, group: &GroupName, data: Data) -> Result<(), Error> {
+        let marked = self.ledger.update::<GroupDoc, Error>(group, |doc| match doc {
+            Some(doc) if doc.group == *group => Ok(Change::Put(GroupDoc { deleting: true, ..doc })),
+            Some(_) | None => Err(unknown_group(group)),
+        });
+        let Some(doc) = marked.await? else { return Err(unknown_group(group)) };
+        self.remove_minio_groups(group, &doc.incarnation).await?;
+        try_join_all(doc.members.keys().map(|member| self.settle_user(member, Secret::Trust))).await?;
+        let workspace = self.lake.workspace(group);
+        self.take_all_given(&doc.given, &workspace, None).await?;
+        self.finish(&workspace, data).await?;
+        self.ledger
+            .update::<GroupDoc, Error>(group, |now| Ok(bury(now.is_some_and(|now| now.incarnation == doc.incarnation))))
+            .await?;
+        Ok(())
+    }
+
+    async fn take_all_given<'a>(
+        &self,
+        grantees: impl IntoIterator<Item = &'a Principal>,
+        folders: &[crate::lake::LakePath],
+        but: Option<&Username>,
+    ) -> Result<(), Error> {
+        let others =
+            grantees.into_iter().filter(|grantee| !matches!(grantee, Principal::User(user) if Some(user) == but));
+        let taken = others.map(async |grantee| match self.take_away(grantee, folders).await {
+            // They are gone, and their grants with them.
+            Err(Error::NotFound(_)) => Ok(()),
+            taken => taken,
+        });
+        try_join_all(taken).await.map(|_| ())
+    }
+
+    async fn finish(&self, folders: &[crate::lake::LakePath], data: Data) -> Result<(), Error> {
+        if data == Data::Purge {
+            for folder in folders {
+                self.minio.purge(self.lake.bucket(), folder.as_str()).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bury<D>(same_life: bool) -> Change<D> {
+    if same_life { Change::Bury } else { Change::Keep }
+}

@@ -1,0 +1,156 @@
+//! Groups: who is in them, and what they have.
+
+use std::collections::BTreeMap;
+
+use futures::future::try_join_all;
+
+use super::{Broker, Error, settle::Secret, unknown_group, unknown_user};
+use crate::{
+    identity::{Identity, Username},
+    lake::{Access, Grant, GroupName, LakePath, Principal, Role},
+    minio::{
+        Incarnation,
+        ledger::{AccountState, Change, GroupDoc, Names, UserDoc},
+    },
+};
+
+/// A member, and what they are in the group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    pub username: Username,
+    pub role: Role,
+}
+
+/// A wish to make or change a group. All of it is checked before any of it is done.
+#[derive(Debug, Default)]
+pub struct GroupChange {
+    pub add_members: Vec<Member>,
+    pub remove_members: Vec<Username>,
+    pub add_paths: Vec<(LakePath, Access)>,
+    pub remove_paths: Vec<LakePath>,
+}
+
+/// A group, as its members see it.
+pub struct GroupView {
+    pub group: GroupName,
+    pub members: BTreeMap<Username, Role>,
+    pub workspace: Vec<LakePath>,
+    pub shared: BTreeMap<LakePath, Grant>,
+}
+
+impl Broker {
+    /// For members and administrators. To others, the group does not exist.
+    pub async fn group(&self, actor: &Identity, group: &GroupName) -> Result<GroupView, Error> {
+        let doc = self.known_group(group).await?;
+        if !actor.admin && !doc.members.contains_key(&actor.username) {
+            return Err(unknown_group(group));
+        }
+        Ok(self.view(doc))
+    }
+
+    /// Makes a group (administrators) or changes it (its stewards as well).
+    pub async fn change_group(
+        &self,
+        actor: &Identity,
+        group: &GroupName,
+        change: &GroupChange,
+    ) -> Result<GroupView, Error> {
+        self.may_change(actor, group, change).await?;
+        let hints = change.add_members.iter().map(|member| self.note_membership(&member.username, group));
+        try_join_all(hints).await?;
+        let now = self.now();
+        {
+            let _turn = self.turns.wait(&group.key()).await;
+            let changed = self.ledger.update::<GroupDoc, Error>(group, |doc| {
+                let mut doc = match doc {
+                    Some(doc) if doc.group != *group => return Err(only_case(group, &doc.group)),
+                    Some(doc) if doc.deleting => {
+                        return Err(Error::Conflict(format!("the group `{group}` is being deleted")));
+                    }
+                    Some(doc) => doc,
+                    None if actor.admin => GroupDoc {
+                        group: group.clone(),
+                        incarnation: Incarnation::new(),
+                        revision: 0,
+                        created_at: now,
+                        deleting: false,
+                        members: BTreeMap::new(),
+                        grants: BTreeMap::new(),
+                        given: Default::default(),
+                    },
+                    None => return Err(unknown_group(group)),
+                };
+                doc.members.retain(|member, _| !change.remove_members.contains(member));
+                doc.members.extend(change.add_members.iter().map(|m| (m.username.clone(), m.role)));
+                Ok(Change::Put(doc))
+            });
+            changed.await?;
+        }
+        self.folders(&self.lake.workspace(group)).await?;
+        self.settle_group(group).await?;
+        let changed = change.add_members.iter().map(|member| &member.username).chain(&change.remove_members);
+        try_join_all(changed.map(|user| self.settle_user(user, Secret::Trust))).await?;
+        for (path, access) in &change.add_paths {
+            self.give_to_group(actor, group, path, *access).await?;
+        }
+        for path in &change.remove_paths {
+            self.take_exactly(&Principal::Group(group.clone()), path).await?;
+        }
+        Ok(self.view(self.known_group(group).await?))
+    }
+
+    /// One page of the groups' names, in lower case.
+    pub async fn groups(&self, after: Option<&str>, limit: usize) -> Result<Names, Error> {
+        Ok(self.ledger.groups(after, limit).await?)
+    }
+
+    async fn may_change(&self, actor: &Identity, group: &GroupName, change: &GroupChange) -> Result<(), Error> {
+        match self.ledger.read::<GroupDoc>(group).await? {
+            Some(doc) if actor.admin || doc.group == *group && doc.members.contains_key(&actor.username) => {
+                if doc.group != *group {
+                    return Err(only_case(group, &doc.group));
+                }
+                if !actor.admin && doc.members.get(&actor.username) != Some(&Role::Steward) {
+                    return Err(Error::Forbidden(format!("only stewards of {group} and administrators may change it")));
+                }
+            }
+            None if actor.admin => {}
+            Some(_) | None => return Err(unknown_group(group)),
+        }
+        let both = change.add_members.iter().find(|member| change.remove_members.contains(&member.username));
+        if let Some(member) = both {
+            return Err(Error::Invalid(format!("`{}` is to be added and removed at once", member.username)));
+        }
+        try_join_all(change.add_members.iter().map(async |member| {
+            let doc = self.ledger.read::<UserDoc>(&member.username).await?;
+            let known = doc.is_some_and(|doc| doc.state != AccountState::Deleting);
+            if known { Ok(()) } else { Err(unknown_user(&member.username)) }
+        }))
+        .await?;
+        try_join_all(change.add_paths.iter().map(|(path, _)| self.may_share_own(actor, path))).await?;
+        Ok(())
+    }
+
+    /// Notes in the user's document that they may be in the group.
+    async fn note_membership(&self, user: &Username, group: &GroupName) -> Result<(), Error> {
+        let noted = self.ledger.update::<UserDoc, Error>(user, |doc| {
+            let mut doc = doc.ok_or_else(|| unknown_user(user))?;
+            doc.groups.insert(group.clone());
+            Ok(Change::Put(doc))
+        });
+        noted.await.map(|_| ())
+    }
+
+    fn view(&self, doc: GroupDoc) -> GroupView {
+        GroupView {
+            workspace: self.lake.workspace(&doc.group),
+            group: doc.group,
+            members: doc.members,
+            shared: doc.grants,
+        }
+    }
+}
+
+fn only_case(group: &GroupName, existing: &GroupName) -> Error {
+    Error::Conflict(format!("there is a group `{existing}`: `{group}` differs from it in case only"))
+}

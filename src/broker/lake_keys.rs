@@ -1,0 +1,74 @@
+//! Lake keys: for tools that cannot use session keys.
+
+use aws_lc_rs::rand;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+use super::{Broker, Error, settle::Secret, unknown_user};
+use crate::{
+    identity::Username,
+    minio::{
+        Incarnation, MinioError,
+        ledger::{AccountState, Change, Generation, LakeKey, UserDoc},
+    },
+};
+
+/// A lake key, with its secret: shown once, and kept nowhere.
+pub struct IssuedLakeKey {
+    pub access_key: String,
+    pub secret_key: SecretString,
+}
+
+impl Broker {
+    /// Issues a lake key. An earlier one stops working: after the new one works, not before.
+    pub async fn issue_lake_key(&self, user: &Username) -> Result<IssuedLakeKey, Error> {
+        self.ensure_user(user).await?;
+        self.folders(&self.lake.home(user)).await?;
+        let now = self.now();
+        let key = LakeKey { access_key: format!("LK{}", Incarnation::new().as_str().to_uppercase()), created_at: now };
+        let doc = self.ledger.update::<UserDoc, Error>(user, |doc| {
+            let mut doc = doc.ok_or_else(|| unknown_user(user))?;
+            if doc.state != AccountState::Enabled {
+                return Err(Error::Disabled(user.clone()));
+            }
+            doc.key_user.get_or_insert_with(|| Generation::new(user));
+            doc.lake_keys.push(key.clone());
+            Ok(Change::Put(doc))
+        });
+        doc.await?;
+        let doc = self.settle_user(user, Secret::Trust).await?.ok_or_else(|| unknown_user(user))?;
+        let key_user = doc.key_user.as_ref().ok_or_else(|| revoked_meanwhile(user))?;
+        let secret_key = new_secret()?;
+        self.minio.add_access_key(&key_user.user, &key.access_key, &secret_key, None).await?;
+        let older: Vec<&LakeKey> = doc.lake_keys.iter().take_while(|other| **other != key).collect();
+        for other in &older {
+            self.minio.remove_access_key(&other.access_key).await?;
+        }
+        let doc = self.ledger.update::<UserDoc, Error>(user, |doc| {
+            let mut doc = doc.ok_or_else(|| unknown_user(user))?;
+            doc.lake_keys.retain(|other| !older.contains(&other));
+            Ok(Change::Put(doc))
+        });
+        let doc = doc.await?.filter(|doc| doc.lake_keys.contains(&key));
+        if doc.is_none() {
+            // Rotated or revoked while it was being made: whoever did that could not delete what was not there yet.
+            self.minio.remove_access_key(&key.access_key).await?;
+            return Err(revoked_meanwhile(user));
+        }
+        Ok(IssuedLakeKey { access_key: key.access_key, secret_key })
+    }
+}
+
+fn revoked_meanwhile(user: &Username) -> Error {
+    Error::Conflict(format!("another change to the keys of `{user}` came in between: ask again"))
+}
+
+/// 240 random bits.
+fn new_secret() -> Result<SecretString, Error> {
+    let mut bytes = Zeroizing::new([0; 30]);
+    rand::fill(bytes.as_mut()).map_err(|_| {
+        Error::Minio(MinioError::Unavailable { what: "lake key".into(), reason: "no random numbers".into() })
+    })?;
+    Ok(SecretString::from(URL_SAFE_NO_PAD.encode(bytes.as_ref())))
+}

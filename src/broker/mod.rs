@@ -1,0 +1,164 @@
+//! The use cases. Knows who may do what, and in which order the ledger and MinIO are changed.
+//!
+//! Must not know HTTP. A change is always: change the ledger document, then settle ([`settle`]): make MinIO what the ledger
+//! says, and look again.
+
+mod access;
+mod audit;
+mod deletion;
+mod groups;
+mod lake_keys;
+mod sessions;
+mod settle;
+mod sharing;
+mod standing;
+mod turns;
+mod users;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::{
+    Clock,
+    identity::{Identity, Username},
+    lake::{Lake, Scope},
+    minio::{
+        Minio, MinioError,
+        ledger::{GroupDoc, Ledger, UserDoc},
+    },
+    policy::Templates,
+};
+
+pub use self::{
+    access::AccessReport,
+    audit::audited,
+    groups::{GroupChange, GroupView, Member},
+    lake_keys::IssuedLakeKey,
+    sessions::{IssuedSession, SessionRequest},
+    sharing::{Outcome, Share, SharedPath, Unshare},
+    standing::{Because, Standing},
+    users::{GivenGrant, UserPage, UserSummary, UserView},
+};
+
+/// Why a use case did nothing. `Display` is for the caller as well: it says what to do, and nothing that they may not know.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    Invalid(String),
+    #[error("{0}")]
+    Conflict(String),
+    #[error("the account `{0}` is disabled: ask an administrator to enable it")]
+    Disabled(Username),
+    #[error("{0}: log in again for a new one")]
+    TokenEnds(String),
+    #[error("`{0}` is not yours to that extent: list only what GET /users/{{you}} shows")]
+    ScopeExceeds(String),
+    /// `Display` is for logs alone.
+    #[error(transparent)]
+    Minio(#[from] MinioError),
+}
+
+/// How sessions are issued.
+#[derive(Debug, Clone)]
+pub struct SessionLimits {
+    pub default: std::time::Duration,
+    pub max: std::time::Duration,
+    pub default_scope: Scope,
+}
+
+/// Whether data goes with its owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Data {
+    Keep,
+    Purge,
+}
+
+/// What a revocation ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revoke {
+    Sessions,
+    SessionsAndLakeKeys,
+}
+
+pub struct Broker {
+    minio: Arc<Minio>,
+    ledger: Ledger,
+    lake: Lake,
+    templates: Templates,
+    limits: SessionLimits,
+    turns: turns::Turns,
+    clock: Arc<dyn Clock>,
+}
+
+impl Broker {
+    pub fn new(
+        minio: Arc<Minio>,
+        ledger_bucket: String,
+        lake: Lake,
+        templates: Templates,
+        limits: SessionLimits,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let ledger = Ledger::new(minio.clone(), ledger_bucket);
+        Self { minio, ledger, lake, templates, limits, turns: turns::Turns::default(), clock }
+    }
+
+    /// Makes the two buckets, if they are missing.
+    pub async fn prepare(&self) -> Result<(), Error> {
+        self.minio.ensure_bucket(self.lake.bucket()).await?;
+        Ok(self.minio.ensure_bucket(self.ledger.bucket()).await?)
+    }
+
+    /// Whether MinIO does what we ask of it.
+    pub async fn is_ready(&self) -> Result<(), Error> {
+        Ok(self.minio.is_ready(self.ledger.bucket()).await?)
+    }
+
+    pub fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
+    pub fn minio_url(&self) -> &url::Url {
+        self.minio.url()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    async fn known_user(&self, user: &Username) -> Result<UserDoc, Error> {
+        self.ledger.read::<UserDoc>(user).await?.ok_or_else(|| unknown_user(user))
+    }
+
+    /// The group of exactly this name.
+    async fn known_group(&self, group: &crate::lake::GroupName) -> Result<GroupDoc, Error> {
+        let found = self.ledger.read::<GroupDoc>(group).await?;
+        found.filter(|doc| doc.group == *group && !doc.deleting).ok_or_else(|| unknown_group(group))
+    }
+}
+
+/// Refuses everybody but the user and administrators.
+pub fn require_self(actor: &Identity, user: &Username) -> Result<(), Error> {
+    if actor.admin || actor.username == *user {
+        return Ok(());
+    }
+    Err(Error::Forbidden("only the user themselves and administrators may do this".into()))
+}
+
+/// Refuses everybody but administrators.
+pub fn require_admin(actor: &Identity) -> Result<(), Error> {
+    if actor.admin { Ok(()) } else { Err(Error::Forbidden("only administrators may do this".into())) }
+}
+
+fn unknown_user(user: &Username) -> Error {
+    Error::NotFound(format!("there is no user `{user}` here: they appear when they sign in for the first time"))
+}
+
+fn unknown_group(group: &crate::lake::GroupName) -> Error {
+    Error::NotFound(format!("there is no group `{group}`, or you are not a member of it"))
+}

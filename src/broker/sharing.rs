@@ -1,0 +1,342 @@
+//! Sharing and taking back.
+//!
+//! A grant is in its grantee's document. Before it is written, the owner's document notes the grantee, and after it the
+//! owner is looked at again: so a deletion of the owner, however it falls in between, finds the grant or undoes it.
+
+use std::collections::BTreeSet;
+
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+
+use super::{Broker, Error, settle::Secret, standing, unknown_group, unknown_user};
+use crate::{
+    identity::{Identity, Username},
+    lake::{Access, Grant, GroupName, LakePath, Owner, Principal, Role},
+    minio::{
+        Incarnation,
+        ledger::{AccountState, Change, GroupDoc, LakeDoc, UserDoc},
+    },
+};
+
+/// How many grantees are served side by side.
+const SIDE_BY_SIDE: usize = 16;
+
+/// A wish to share. Names are as the caller wrote them: each gets its own answer.
+pub struct Share {
+    pub path: LakePath,
+    pub with_users: Vec<String>,
+    pub with_groups: Vec<String>,
+    pub access: Access,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A wish to take back.
+pub struct Unshare {
+    pub path: LakePath,
+    pub from_users: Vec<String>,
+    pub from_groups: Vec<String>,
+}
+
+/// What came of it, for each grantee.
+pub struct SharedPath {
+    pub path: LakePath,
+    pub outcomes: Vec<Outcome>,
+}
+
+pub struct Outcome {
+    /// As the caller wrote it.
+    pub grantee: String,
+    pub kind: &'static str,
+    pub result: Result<(), Error>,
+}
+
+/// One life of an owner: what must still be there when a grant has been written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum OwnerLife {
+    User(Username, Incarnation),
+    Group(GroupName, Incarnation),
+    Lake,
+}
+
+impl Broker {
+    /// Shares a folder that is `owner`'s. The latest word counts: it replaces an earlier grant on the same folder.
+    pub async fn share(&self, actor: &Identity, owner: &Username, share: &Share) -> Result<SharedPath, Error> {
+        let life = self.may_share(actor, owner, &share.path).await?;
+        if share.expires_at.is_some_and(|end| end <= self.now()) {
+            return Err(Error::Invalid("`expires_at` is over already: give a time to come, or leave it out".into()));
+        }
+        if self.minio.object_exists(self.lake.bucket(), share.path.as_object_key()).await? {
+            let what = "is an object, and folders are shared: share the folder that it is in";
+            return Err(Error::Invalid(format!("`{}` {what}", share.path.as_object_key())));
+        }
+        let grant = Grant {
+            access: share.access,
+            given_by: actor.username.clone(),
+            given_at: self.now(),
+            expires_at: share.expires_at,
+        };
+        let grantees = self.known_grantees(&share.with_users, &share.with_groups).await;
+        let known = grantees.iter().filter_map(|grantee| grantee.principal.as_ref().ok()).cloned().collect();
+        self.note_given(&life, known).await?;
+        let outcomes = stream::iter(grantees).map(async |grantee| {
+            let result = match &grantee.principal {
+                Err(error) => Err(error.clone()),
+                // What is theirs already needs no grant.
+                Ok(principal) if life.is(principal) => Ok(()),
+                Ok(principal) => self.give(&life, principal, &share.path, &grant).await,
+            };
+            grantee.outcome(result)
+        });
+        Ok(SharedPath { path: share.path.clone(), outcomes: outcomes.buffered(SIDE_BY_SIDE).collect().await })
+    }
+
+    /// Takes back what was given on exactly this folder. An outcome is good when the grantee reaches neither the folder
+    /// nor anything in it any more; else it says what is still open, and why.
+    pub async fn unshare(&self, actor: &Identity, owner: &Username, unshare: &Unshare) -> Result<SharedPath, Error> {
+        self.may_share(actor, owner, &unshare.path).await?;
+        let grantees = self.known_grantees(&unshare.from_users, &unshare.from_groups).await;
+        let outcomes = stream::iter(grantees).map(async |grantee| {
+            let result = match &grantee.principal {
+                Err(error) => Err(error.clone()),
+                Ok(principal) => self.take_back(principal, &unshare.path).await,
+            };
+            grantee.outcome(result)
+        });
+        Ok(SharedPath { path: unshare.path.clone(), outcomes: outcomes.buffered(SIDE_BY_SIDE).collect().await })
+    }
+
+    /// Gives a group a folder, or takes it back: what `POST /groups/{group}` does with paths.
+    pub(super) async fn give_to_group(
+        &self,
+        actor: &Identity,
+        group: &GroupName,
+        path: &LakePath,
+        access: Access,
+    ) -> Result<(), Error> {
+        let share = Share {
+            path: path.clone(),
+            with_users: Vec::new(),
+            with_groups: vec![group.to_string()],
+            access,
+            expires_at: None,
+        };
+        let shared = self.share(actor, &actor.username, &share).await?;
+        shared.outcomes.into_iter().try_for_each(|outcome| outcome.result)
+    }
+
+    /// Whether the actor may share this folder, in the name of `owner`: a user's own, or their group's.
+    pub(super) async fn may_share_own(&self, actor: &Identity, path: &LakePath) -> Result<(), Error> {
+        self.may_share(actor, &actor.username, path).await.map(|_| ())
+    }
+
+    async fn may_share(&self, actor: &Identity, owner: &Username, path: &LakePath) -> Result<OwnerLife, Error> {
+        super::require_self(actor, owner)?;
+        let not_yours = || Error::Forbidden(format!("`{path}` is not {owner}'s to share"));
+        match self.lake.owner(path) {
+            Owner::User(user) if user == *owner || actor.admin => {
+                // Somebody who shares is here, by that alone.
+                let doc = match actor.username == user {
+                    true => self.ensure_user(&user).await?,
+                    false => self.known_user(&user).await?,
+                };
+                Ok(OwnerLife::User(user, doc.incarnation))
+            }
+            Owner::Group(group) => {
+                let doc = self.known_group(&group).await.map_err(|error| match error {
+                    Error::NotFound(_) if !actor.admin => not_yours(),
+                    error => error,
+                })?;
+                let is_steward = doc.members.get(owner) == Some(&Role::Steward);
+                if is_steward || actor.admin { Ok(OwnerLife::Group(group, doc.incarnation)) } else { Err(not_yours()) }
+            }
+            Owner::Lake if actor.admin => Ok(OwnerLife::Lake),
+            Owner::User(_) | Owner::Lake => Err(not_yours()),
+        }
+    }
+
+    async fn known_grantees(&self, users: &[String], groups: &[String]) -> Vec<Grantee> {
+        let users = stream::iter(users.to_vec())
+            .map(|name| async move { Grantee { principal: self.known_grantee_user(&name).await, kind: "user", name } });
+        let groups = stream::iter(groups.to_vec()).map(|name| async move {
+            Grantee { principal: self.known_grantee_group(&name).await, kind: "group", name }
+        });
+        let mut grantees: Vec<Grantee> = users.buffered(SIDE_BY_SIDE).collect().await;
+        grantees.extend(groups.buffered(SIDE_BY_SIDE).collect::<Vec<_>>().await);
+        grantees
+    }
+
+    async fn known_grantee_user(&self, name: &str) -> Result<Principal, Error> {
+        let user: Username = name.parse().map_err(|error| Error::Invalid(format!("{error}")))?;
+        let doc = self.known_user(&user).await?;
+        if doc.state == AccountState::Deleting { Err(unknown_user(&user)) } else { Ok(Principal::User(user)) }
+    }
+
+    async fn known_grantee_group(&self, name: &str) -> Result<Principal, Error> {
+        let group: GroupName = name.parse().map_err(|error| Error::Invalid(format!("{error}")))?;
+        self.known_group(&group).await?;
+        Ok(Principal::Group(group))
+    }
+
+    /// Notes in the owner's document who may have something of theirs.
+    async fn note_given(&self, owner: &OwnerLife, grantees: BTreeSet<Principal>) -> Result<(), Error> {
+        let gone = || Error::Conflict("the folder's owner is being deleted".into());
+        match owner {
+            OwnerLife::User(user, life) => {
+                let noted = self.ledger.update::<UserDoc, Error>(user, |doc| {
+                    let mut doc = doc.filter(|doc| is_alive_user(doc, life)).ok_or_else(gone)?;
+                    doc.given.extend(grantees.iter().cloned());
+                    Ok(Change::Put(doc))
+                });
+                noted.await.map(|_| ())
+            }
+            OwnerLife::Group(group, life) => {
+                let noted = self.ledger.update::<GroupDoc, Error>(group, |doc| {
+                    let mut doc = doc.filter(|doc| is_alive_group(doc, life)).ok_or_else(gone)?;
+                    doc.given.extend(grantees.iter().cloned());
+                    Ok(Change::Put(doc))
+                });
+                noted.await.map(|_| ())
+            }
+            OwnerLife::Lake => {
+                let noted = self.ledger.update::<LakeDoc, Error>(&(), |doc| {
+                    let mut doc = doc.unwrap_or_default();
+                    doc.given.extend(grantees.iter().cloned());
+                    Ok(Change::Put(doc))
+                });
+                noted.await.map(|_| ())
+            }
+        }
+    }
+
+    async fn is_alive(&self, owner: &OwnerLife) -> Result<bool, Error> {
+        Ok(match owner {
+            OwnerLife::User(user, life) => {
+                self.ledger.read::<UserDoc>(user).await?.is_some_and(|doc| is_alive_user(&doc, life))
+            }
+            OwnerLife::Group(group, life) => {
+                self.ledger.read::<GroupDoc>(group).await?.is_some_and(|doc| is_alive_group(&doc, life))
+            }
+            OwnerLife::Lake => true,
+        })
+    }
+
+    async fn give(&self, owner: &OwnerLife, to: &Principal, path: &LakePath, grant: &Grant) -> Result<(), Error> {
+        let given = self.change_grants(to, |grants| {
+            grants.insert(path.clone(), grant.clone());
+        });
+        given.await?;
+        if !self.is_alive(owner).await? {
+            self.take_away(to, std::slice::from_ref(path)).await?;
+            return Err(Error::Conflict("the folder's owner was deleted meanwhile".into()));
+        }
+        self.settle(to).await
+    }
+
+    async fn take_back(&self, from: &Principal, path: &LakePath) -> Result<(), Error> {
+        self.take_exactly(from, path).await?;
+        let open: Vec<String> = match from {
+            Principal::User(user) => {
+                let doc = self.known_user(user).await?;
+                reasons(self.standing(&doc).await?, path)
+            }
+            Principal::Group(group) => {
+                let doc = self.known_group(group).await?;
+                reasons(standing::of_group(&self.lake, &doc, self.now()), path)
+            }
+        };
+        if open.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Conflict(format!("`{path}` or something in it is still open to {from}: {}", open.join("; "))))
+    }
+
+    /// Removes the grant on exactly this folder, and makes MinIO agree whether there was one or not.
+    pub(super) async fn take_exactly(&self, from: &Principal, path: &LakePath) -> Result<(), Error> {
+        self.change_grants(from, |grants| {
+            grants.remove(path);
+        })
+        .await?;
+        self.settle(from).await
+    }
+
+    /// Removes every grant in these folders, and makes MinIO agree.
+    pub(super) async fn take_away(&self, from: &Principal, folders: &[LakePath]) -> Result<(), Error> {
+        self.change_grants(from, |grants| grants.retain(|path, _| !folders.iter().any(|folder| folder.covers(path))))
+            .await?;
+        self.settle(from).await
+    }
+
+    async fn change_grants(
+        &self,
+        of: &Principal,
+        change: impl Fn(&mut std::collections::BTreeMap<LakePath, Grant>),
+    ) -> Result<(), Error> {
+        match of {
+            Principal::User(user) => {
+                let _turn = self.turns.wait(user.as_str()).await;
+                let changed = self.ledger.update::<UserDoc, Error>(user, |doc| match doc {
+                    Some(mut doc) if doc.state != AccountState::Deleting => {
+                        change(&mut doc.grants);
+                        Ok(Change::Put(doc))
+                    }
+                    Some(_) | None => Err(unknown_user(user)),
+                });
+                changed.await.map(|_| ())
+            }
+            Principal::Group(group) => {
+                let _turn = self.turns.wait(&group.key()).await;
+                let changed = self.ledger.update::<GroupDoc, Error>(group, |doc| match doc {
+                    Some(mut doc) if doc.group == *group && !doc.deleting => {
+                        change(&mut doc.grants);
+                        Ok(Change::Put(doc))
+                    }
+                    Some(_) | None => Err(unknown_group(group)),
+                });
+                changed.await.map(|_| ())
+            }
+        }
+    }
+
+    async fn settle(&self, principal: &Principal) -> Result<(), Error> {
+        match principal {
+            Principal::User(user) => self.settle_user(user, Secret::Trust).await.map(|_| ()),
+            Principal::Group(group) => self.settle_group(group).await.map(|_| ()),
+        }
+    }
+}
+
+struct Grantee {
+    name: String,
+    kind: &'static str,
+    principal: Result<Principal, Error>,
+}
+
+impl Grantee {
+    fn outcome(&self, result: Result<(), Error>) -> Outcome {
+        Outcome { grantee: self.name.clone(), kind: self.kind, result }
+    }
+}
+
+impl OwnerLife {
+    fn is(&self, principal: &Principal) -> bool {
+        match (self, principal) {
+            (Self::User(owner, _), Principal::User(user)) => owner == user,
+            (Self::Group(owner, _), Principal::Group(group)) => owner == group,
+            (Self::User(..), Principal::Group(_)) | (Self::Group(..), Principal::User(_)) | (Self::Lake, _) => false,
+        }
+    }
+}
+
+fn is_alive_user(doc: &UserDoc, life: &Incarnation) -> bool {
+    doc.incarnation == *life && doc.state != AccountState::Deleting
+}
+
+fn is_alive_group(doc: &GroupDoc, life: &Incarnation) -> bool {
+    doc.incarnation == *life && !doc.deleting
+}
+
+/// Why a folder, or something in it, is open to somebody.
+fn reasons(standing: Vec<standing::Standing>, path: &LakePath) -> Vec<String> {
+    let meets = |s: &standing::Standing| s.path.covers(path) || path.covers(&s.path);
+    standing.iter().filter(|s| meets(s)).map(standing::Standing::reason).collect()
+}

@@ -1,0 +1,63 @@
+//! Bodies and parts of the address, read with a clear word on what is wrong.
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::BytesRejection},
+    http::{StatusCode, request::Parts},
+};
+use serde::de::DeserializeOwned;
+
+use super::{BODY_TIME_LIMIT, Problem};
+
+/// A JSON body. Nothing at all is an empty object.
+pub struct Body<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = tokio::time::timeout(BODY_TIME_LIMIT, Bytes::from_request(request, state)).await;
+        let slow = |_| Problem::new("slow-body", StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time");
+        let bytes = bytes.map_err(slow)?.map_err(refused)?;
+        let json = if bytes.is_empty() { &b"{}"[..] } else { &bytes };
+        serde_json::from_slice(json).map(Self).map_err(|error| Problem::invalid(format!("the body: {error}")))
+    }
+}
+
+fn refused(rejection: BytesRejection) -> Problem {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new("body-too-large", StatusCode::PAYLOAD_TOO_LARGE, "the body is too large: send less at once")
+        }
+        _ => Problem::new("bad-body", StatusCode::BAD_REQUEST, "the body cannot be read"),
+    }
+}
+
+/// The one name in the address.
+pub struct Name<T>(pub T);
+
+impl<S: Send + Sync, T> FromRequestParts<S> for Name<T>
+where
+    T: std::str::FromStr<Err: std::fmt::Display> + Send,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::invalid("the name in the address cannot be read"))?;
+        text.parse().map(Self).map_err(|error: T::Err| Problem::invalid(error.to_string()))
+    }
+}
+
+/// The query of the address.
+pub struct Params<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        query.map(|Query(params)| Self(params)).map_err(|error| Problem::invalid(error.body_text()))
+    }
+}

@@ -1,0 +1,153 @@
+//! The HTTP surface. Translates requests to use cases of the broker and back, and decides nothing.
+
+mod body;
+mod caller;
+mod groups;
+mod health;
+mod problem;
+mod sessions;
+mod users;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tower::ServiceBuilder;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
+};
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{Clock, broker::Broker, identity::Authenticator};
+
+pub use self::problem::Problem;
+
+/// The largest body that is read, in bytes.
+const MAX_BODY_BYTES: usize = 256 * 1024;
+/// The longest that a request may take: deletions purge data.
+const REQUEST_LIMIT: Duration = Duration::from_secs(120);
+/// The longest that a request's body may take to arrive.
+const BODY_TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// What handlers work with.
+pub struct App {
+    pub broker: Arc<Broker>,
+    pub authenticator: Arc<dyn Authenticator>,
+    pub clock: Arc<dyn Clock>,
+    /// Where Spark finds MinIO.
+    pub s3_endpoint: String,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Lakepass", description = "Short-lived keys to exactly the parts of a MinIO data lake that are yours."),
+    modifiers(&BearerToken),
+    security(("token" = [])),
+)]
+struct Api;
+
+struct BearerToken;
+
+impl utoipa::Modify for BearerToken {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A KBase token, or a JWT"));
+        api.components.get_or_insert_default().add_security_scheme("token", SecurityScheme::Http(scheme.build()));
+    }
+}
+
+/// The whole surface.
+pub fn router(app: App) -> Router {
+    let (router, api) = OpenApiRouter::with_openapi(Api::openapi())
+        .routes(routes!(users::issue, users::show))
+        .routes(routes!(users::share))
+        .routes(routes!(users::unshare))
+        .routes(routes!(users::access))
+        .routes(routes!(users::list))
+        .routes(routes!(users::delete))
+        .routes(routes!(users::disable))
+        .routes(routes!(users::enable))
+        .routes(routes!(users::revoke))
+        .routes(routes!(groups::show, groups::change))
+        .routes(routes!(groups::list))
+        .routes(routes!(groups::delete))
+        .routes(routes!(sessions::issue, sessions::list, sessions::revoke))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .split_for_parts();
+    let api = Arc::new(api.to_json().expect("the OpenAPI document is made of strings"));
+    let request_id = HeaderName::from_static("x-request-id");
+    let layers = ServiceBuilder::new()
+        .layer(middleware::from_fn(drop_request_id))
+        .layer(SetRequestIdLayer::new(request_id.clone(), MakeRequestUuid))
+        .layer(PropagateRequestIdLayer::new(request_id))
+        .layer(middleware::from_fn(log_and_explain))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| Problem::internal().into_response()))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+    router
+        .route("/openapi.json", get(async move || ([(header::CONTENT_TYPE, "application/json")], (*api).clone())))
+        .fallback(async || Problem::new("no-such-resource", StatusCode::NOT_FOUND, "there is nothing at this address"))
+        .method_not_allowed_fallback(async || {
+            Problem::new("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "this address does not take this method")
+        })
+        .layer(layers)
+        .with_state(Arc::new(app))
+}
+
+/// Serves the surface until `shutdown`, and then finishes what is under way.
+pub async fn serve(
+    listener: tokio::net::TcpListener,
+    app: App,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, router(app)).with_graceful_shutdown(shutdown).await
+}
+
+/// The request id is ours: a caller's could be anything.
+async fn drop_request_id(mut request: Request, next: Next) -> Response {
+    request.headers_mut().remove("x-request-id");
+    next.run(request).await
+}
+
+/// Times, logs one line, and gives a problem its request id.
+async fn log_and_explain(request: Request, next: Next) -> Response {
+    let started = std::time::Instant::now();
+    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).map(str::to_owned);
+    let id = id.unwrap_or_default();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let response = match tokio::time::timeout(REQUEST_LIMIT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            Problem::unavailable("the request took too long; it may or may not have had its effect").into_response()
+        }
+    };
+    let response = problem::with_request_id(response, &id);
+    tracing::info!(
+        http.method = %method,
+        http.path = %path,
+        http.status = response.status().as_u16(),
+        duration_ms = started.elapsed().as_millis() as u64,
+        request.id = %id,
+        "request"
+    );
+    metrics::counter!("lakepass_requests_total", "status" => response.status().as_u16().to_string()).increment(1);
+    metrics::histogram!("lakepass_request_duration_seconds").record(started.elapsed().as_secs_f64());
+    response
+}
+
+/// For answers with a secret: nobody on the way may keep them.
+fn no_store(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+type Shared = State<Arc<App>>;

@@ -1,0 +1,134 @@
+//! Errors as RFC 9457 problem documents.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{broker::Error, identity::AuthError, minio::MinioError};
+
+/// An RFC 9457 problem document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Problem {
+    /// Stable: what programs tell problems apart by.
+    #[serde(rename = "type")]
+    kind: String,
+    title: String,
+    status: u16,
+    /// What to do.
+    detail: String,
+    /// To be named when asking for help. It is in the log.
+    request_id: String,
+}
+
+impl Problem {
+    pub fn new(kind: &str, status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("urn:lakepass:problem:{kind}"),
+            title: kind.replace('-', " "),
+            status: status.as_u16(),
+            detail: detail.into(),
+            request_id: String::new(),
+        }
+    }
+
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Self::new("invalid-request", StatusCode::UNPROCESSABLE_ENTITY, detail)
+    }
+
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new("unavailable", StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
+    pub fn internal() -> Self {
+        let detail = "this should not have happened: tell the operators the request id";
+        Self::new("internal", StatusCode::INTERNAL_SERVER_ERROR, detail)
+    }
+
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    pub fn unauthenticated(detail: &str) -> Self {
+        Self::new("unauthenticated", StatusCode::UNAUTHORIZED, detail)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(&self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+            }
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            _ => {}
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Fills in what only the outermost layer knows.
+pub(super) fn with_request_id(mut response: Response, id: &str) -> Response {
+    let Some(mut problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    problem.request_id = id.to_owned();
+    problem.into_response()
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let detail = error.to_string();
+        match error {
+            Error::Forbidden(_) => Self::new("forbidden", StatusCode::FORBIDDEN, detail),
+            Error::NotFound(_) => Self::new("not-found", StatusCode::NOT_FOUND, detail),
+            Error::Invalid(_) => Self::invalid(detail),
+            Error::Conflict(_) => Self::new("conflict", StatusCode::CONFLICT, detail),
+            Error::Disabled(_) => Self::new("account-disabled", StatusCode::FORBIDDEN, detail),
+            Error::TokenEnds(_) => Self::new("token-expires-too-soon", StatusCode::FORBIDDEN, detail),
+            Error::ScopeExceeds(_) => Self::new("scope-exceeds-grants", StatusCode::FORBIDDEN, detail),
+            Error::Minio(error) => {
+                tracing::warn!(%error, "MinIO did not do what it was asked");
+                match error {
+                    MinioError::Unavailable { .. } => {
+                        Self::unavailable("the storage does not answer now; nothing is certain, so ask again")
+                    }
+                    MinioError::NotFound { .. }
+                    | MinioError::Conflict { .. }
+                    | MinioError::InUse { .. }
+                    | MinioError::Denied { .. }
+                    | MinioError::TooLarge { .. }
+                    | MinioError::Refused { .. } => Self::internal(),
+                }
+            }
+        }
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Invalid(_) | AuthError::UnknownIssuer(_) => {
+                Self::unauthenticated("the token is not valid, or has expired: log in again for a new one")
+            }
+            AuthError::AccountDisabled => {
+                Self::new("account-disabled", StatusCode::FORBIDDEN, "the account is disabled at the auth service")
+            }
+            AuthError::RolesMissing(_) | AuthError::MfaMissing | AuthError::UnusableUsername { .. } => {
+                Self::new("not-admitted", StatusCode::FORBIDDEN, error.to_string())
+            }
+            AuthError::Unavailable { .. } => {
+                tracing::warn!(%error, "a token cannot be checked");
+                Self::unavailable("the auth service does not answer now, so the token cannot be checked: ask again")
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The names of what is ours at MinIO.
+
+use std::fmt;
+
+use rand::seq::IndexedRandom;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    identity::Username,
+    lake::{GroupName, Role},
+};
+
+/// What the name of everything of ours at MinIO begins with.
+pub const PREFIX: &str = "lakepass-";
+
+/// One life of something of ours at MinIO: 12 random letters and digits (62 bits).
+///
+/// - It is never used twice, not after a deletion either, so what was issued for one life is dead in the next.
+/// - Nobody else's user, group or key has it by chance: a name that holds it is ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Incarnation(String);
+
+impl Incarnation {
+    pub fn new() -> Self {
+        const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+        let mut rng = rand::rng();
+        Self((0..12).map(|_| *LETTERS.choose(&mut rng).expect("there are letters") as char).collect())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Incarnation {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The name of a MinIO user of ours: `lakepass-{username}-{incarnation}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MinioUser(String);
+
+impl MinioUser {
+    /// A user that never was.
+    pub fn new(username: &Username) -> Self {
+        Self(format!("{PREFIX}{username}-{}", Incarnation::new().as_str()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for MinioUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+impl From<String> for MinioUser {
+    fn from(name: String) -> Self {
+        Self(name)
+    }
+}
+
+/// The name of a MinIO group of ours: `lakepass-{group}-{incarnation}-readers` or `…-writers`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MinioGroup(String);
+
+impl MinioGroup {
+    pub fn new(group: &GroupName, incarnation: &Incarnation, role: Role) -> Self {
+        let members = match role {
+            Role::Reader => "readers",
+            Role::Writer | Role::Steward => "writers",
+        };
+        Self(format!("{PREFIX}{group}-{}-{members}", incarnation.as_str()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_legal_at_minio_and_never_the_same() {
+        let user: Username = "a".parse().unwrap();
+        let (one, two) = (MinioUser::new(&user), MinioUser::new(&user));
+        assert_ne!(one, two);
+        assert!(one.as_str().starts_with("lakepass-a-") && one.as_str().len() == 23);
+        assert!(!one.as_str().contains([',', '=', '/', ' ']));
+    }
+}

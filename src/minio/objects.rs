@@ -1,0 +1,151 @@
+//! Buckets and objects, as root: the ledger's documents, and folders in the lake.
+
+use std::time::Duration;
+
+use aws_sdk_s3::{
+    config::timeout::TimeoutConfig,
+    primitives::ByteStream,
+    types::{Delete, ObjectIdentifier},
+};
+
+use super::{Minio, MinioError, sdk_error};
+
+/// Deleting a thousand objects takes longer than an ordinary call.
+const PURGE_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a write depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Precondition {
+    Absent,
+    /// The object is the one with this entity tag.
+    Unchanged(String),
+}
+
+/// An object as it was read.
+pub(super) struct Object {
+    pub etag: String,
+    pub body: Vec<u8>,
+}
+
+/// One page of a listing.
+pub(super) struct Page {
+    /// Key and size in bytes.
+    pub objects: Vec<(String, i64)>,
+    pub truncated: bool,
+}
+
+impl Minio {
+    /// Makes a bucket, if it is missing.
+    pub async fn ensure_bucket(&self, bucket: &str) -> Result<(), MinioError> {
+        match self.s3.create_bucket().bucket(bucket).send().await.map_err(|error| sdk_error("CreateBucket", error)) {
+            Ok(_) | Err(MinioError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether both S3 and our credentials work.
+    pub async fn is_ready(&self, bucket: &str) -> Result<(), MinioError> {
+        self.s3.head_bucket().bucket(bucket).send().await.map(|_| ()).map_err(|error| sdk_error("HeadBucket", error))
+    }
+
+    pub async fn object_exists(&self, bucket: &str, key: &str) -> Result<bool, MinioError> {
+        match self.s3.head_object().bucket(bucket).key(key).send().await.map_err(|error| sdk_error("HeadObject", error))
+        {
+            Ok(_) => Ok(true),
+            Err(MinioError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a folder: an empty object whose key ends at `/`, as S3A and the console do.
+    pub async fn ensure_folder(&self, bucket: &str, prefix: &str) -> Result<(), MinioError> {
+        self.ensure_object(bucket, prefix, &[]).await
+    }
+
+    /// Puts an object, unless there is one.
+    pub async fn ensure_object(&self, bucket: &str, key: &str, body: &[u8]) -> Result<(), MinioError> {
+        match self.put_object(bucket, key, body.to_vec(), Some(Precondition::Absent)).await {
+            Ok(_) | Err(MinioError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes every object below a prefix, and says how many there were.
+    pub async fn purge(&self, bucket: &str, prefix: &str) -> Result<u64, MinioError> {
+        let mut deleted = 0;
+        loop {
+            let page = self.list_objects(bucket, prefix, None, 1000).await?;
+            if page.objects.is_empty() {
+                return Ok(deleted);
+            }
+            deleted += page.objects.len() as u64;
+            let keys = page.objects.iter().map(|(key, _)| ObjectIdentifier::builder().key(key).build());
+            let keys = keys
+                .collect::<Result<Vec<_>, _>>()
+                .and_then(|keys| Delete::builder().set_objects(Some(keys)).quiet(true).build());
+            let what = "DeleteObjects";
+            let keys = keys.map_err(|_| MinioError::Refused { what: what.into(), code: "InvalidKey".into() })?;
+            let limit = TimeoutConfig::builder().operation_timeout(PURGE_LIMIT).build();
+            let longer = aws_sdk_s3::config::Builder::new().timeout_config(limit);
+            let call = self.s3.delete_objects().bucket(bucket).delete(keys);
+            let answer =
+                call.customize().config_override(longer).send().await.map_err(|error| sdk_error(what, error))?;
+            if let Some(error) = answer.errors().first() {
+                let code = error.code().unwrap_or_default().to_owned();
+                return Err(MinioError::Refused { what: what.into(), code });
+            }
+        }
+    }
+
+    /// Writes an object and gives its entity tag. [`MinioError::Conflict`]: the precondition does not hold.
+    pub(super) async fn put_object(
+        &self,
+        bucket: &str,
+        key: &str,
+        body: Vec<u8>,
+        precondition: Option<Precondition>,
+    ) -> Result<String, MinioError> {
+        let put = self.s3.put_object().bucket(bucket).key(key).body(ByteStream::from(body));
+        let put = match precondition {
+            None => put,
+            Some(Precondition::Absent) => put.if_none_match("*"),
+            Some(Precondition::Unchanged(etag)) => put.if_match(etag),
+        };
+        let answer = put.send().await.map_err(|error| sdk_error("PutObject", error))?;
+        Ok(answer.e_tag.unwrap_or_default())
+    }
+
+    /// `None`: there is no such object.
+    pub(super) async fn get_object(&self, bucket: &str, key: &str) -> Result<Option<Object>, MinioError> {
+        let what = "GetObject";
+        match self.s3.get_object().bucket(bucket).key(key).send().await.map_err(|error| sdk_error(what, error)) {
+            Ok(answer) => {
+                let etag = answer.e_tag.unwrap_or_default();
+                // The SDK's limit ends with the headers.
+                let body = tokio::time::timeout(super::CALL_LIMIT, answer.body.collect()).await;
+                let away = |reason: &str| MinioError::Unavailable { what: what.into(), reason: reason.into() };
+                let body = body.map_err(|_| away("the body stalls"))?.map_err(|_| away("the body breaks off"))?;
+                Ok(Some(Object { etag, body: body.to_vec() }))
+            }
+            Err(MinioError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn list_objects(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: i32,
+    ) -> Result<Page, MinioError> {
+        let list = self.s3.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(limit);
+        let answer = list.set_start_after(after.map(str::to_owned)).send().await;
+        let answer = answer.map_err(|error| sdk_error("ListObjectsV2", error))?;
+        let objects = answer.contents.unwrap_or_default().into_iter();
+        Ok(Page {
+            objects: objects.filter_map(|object| Some((object.key?, object.size.unwrap_or_default()))).collect(),
+            truncated: answer.is_truncated.unwrap_or_default(),
+        })
+    }
+}
