@@ -1,0 +1,282 @@
+//! A world for each test: its own buckets, people and broker, on one MinIO for all.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use aws_sdk_s3::{
+    Client,
+    config::{BehaviorVersion, Credentials, Region, retry::RetryConfig},
+    error::SdkError,
+};
+use jiff::{Timestamp, ToSpan};
+use lakepass::{
+    SystemClock,
+    broker::Broker,
+    config::Config,
+    dev::{
+        MINIO,
+        kbase_auth::{AccountSpec, KbaseAuth, Mfa, TokenKind, TokenSpec},
+        minio_server::MinioServer,
+    },
+    identity::{Token, Username},
+};
+use reqwest::Method;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+/// Where programs that are not ours are, or are installed.
+pub fn tools() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin")
+}
+
+/// The MinIO that all tests share. It ends with the process.
+pub fn shared_minio() -> &'static MinioServer {
+    static SERVER: OnceLock<MinioServer> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        // A runtime of its own: tests come and go with theirs.
+        let start = || tokio::runtime::Runtime::new().unwrap().block_on(start_minio());
+        std::thread::spawn(start).join().unwrap()
+    })
+}
+
+pub async fn start_minio() -> MinioServer {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let binary = MINIO.find_or_install(&tools()).unwrap();
+    let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("minio").join(name);
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    MinioServer::start(&binary, &folder, any, any, "lakeroot", SecretString::from("lakeroot-secret")).await.unwrap()
+}
+
+/// A broker with its lake, and people who can sign in.
+pub struct World {
+    pub url: String,
+    pub minio_url: String,
+    pub bucket: String,
+    pub ledger_bucket: String,
+    pub auth: KbaseAuth,
+    pub broker: Arc<Broker>,
+    pub http: reqwest::Client,
+}
+
+/// Somebody with a token.
+#[derive(Clone)]
+pub struct Person {
+    pub name: String,
+    pub token: String,
+}
+
+/// Keys, of whatever kind.
+#[derive(Clone)]
+pub struct Keys {
+    pub access_key: String,
+    pub secret_key: String,
+    pub session_token: Option<String>,
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub json: Value,
+    pub headers: reqwest::header::HeaderMap,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::on(shared_minio(), &[]).await
+    }
+
+    pub async fn on(minio: &MinioServer, settings: &[(&str, &str)]) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let n = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let auth = KbaseAuth::start_on_loopback(Arc::new(SystemClock)).await.unwrap();
+        let (bucket, ledger_bucket) = (format!("lake-{n}"), format!("ledger-{n}"));
+        let setting = |name: &str| {
+            let given = settings.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            given.or_else(|| {
+                Some(match name {
+                    "LAKEPASS_MINIO_URL" => minio.url(),
+                    "LAKEPASS_MINIO_ROOT_USER" => minio.root_user.clone(),
+                    "LAKEPASS_MINIO_ROOT_PASSWORD" => minio.root_password.expose_secret().to_owned(),
+                    "LAKEPASS_KBASE_AUTH_URL" => auth.url(),
+                    "LAKEPASS_REQUIRED_ROLES" => "BERDL_USER".into(),
+                    "LAKEPASS_ADMIN_ROLES" => "KBASE_ADMIN".into(),
+                    "LAKEPASS_BUCKET" => bucket.clone(),
+                    "LAKEPASS_LEDGER_BUCKET" => ledger_bucket.clone(),
+                    _ => return None,
+                })
+            })
+        };
+        let app = lakepass::app(Config::load(None, &setting).unwrap()).unwrap();
+        app.broker.prepare().await.unwrap();
+        let broker = app.broker.clone();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(lakepass::http::serve(listener, app, std::future::pending()));
+        let http = reqwest::Client::new();
+        Self { url, minio_url: minio.url(), bucket, ledger_bucket, auth, broker, http }
+    }
+
+    /// Somebody who has signed in once.
+    pub async fn person(&self, name: &str) -> Person {
+        let person = self.stranger(name, &["BERDL_USER"]);
+        self.broker.ensure_user(&name.parse().unwrap()).await.unwrap();
+        person
+    }
+
+    pub async fn admin(&self) -> Person {
+        self.stranger("dana", &["BERDL_USER", "KBASE_ADMIN"])
+    }
+
+    /// Somebody with a token, who was never here.
+    pub fn stranger(&self, name: &str, roles: &[&str]) -> Person {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let username: Username = name.parse().unwrap();
+        let token = format!("TOKEN{}OF{}", COUNT.fetch_add(1, Ordering::Relaxed), name.to_uppercase());
+        self.auth.add_user(AccountSpec::new(username.clone()).with_roles(roles.iter().copied()));
+        let expires_at = Timestamp::now() + 24.hours();
+        let spec = TokenSpec { kind: TokenKind::Login, mfa: Mfa::Used, expires_at };
+        self.auth.put_token(&Token::parse(&token).unwrap(), &username, spec).unwrap();
+        Person { name: name.to_owned(), token }
+    }
+
+    pub async fn call(&self, who: &Person, method: Method, path: &str, body: Value) -> Answer {
+        let request = self.http.request(method, format!("{}{path}", self.url)).header("authorization", &who.token);
+        let request = if body.is_null() { request } else { request.json(&body) };
+        let answer = request.send().await.unwrap();
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let text = answer.text().await.unwrap();
+        Answer { status, headers, json: serde_json::from_str(&text).unwrap_or(Value::Null) }
+    }
+
+    pub async fn get(&self, who: &Person, path: &str) -> Answer {
+        self.call(who, Method::GET, path, Value::Null).await
+    }
+
+    pub async fn post(&self, who: &Person, path: &str, body: Value) -> Answer {
+        self.call(who, Method::POST, path, body).await
+    }
+
+    pub async fn delete(&self, who: &Person, path: &str) -> Answer {
+        self.call(who, Method::DELETE, path, Value::Null).await
+    }
+
+    /// Shares a folder, which must succeed.
+    pub async fn share(&self, who: &Person, path: &str, users: &[&str], groups: &[&str], access: &str) {
+        let body = json!({"path": path, "with_users": users, "with_groups": groups, "access": access});
+        let answer = self.post(who, &format!("/users/{}/share", who.name), body).await;
+        assert_eq!(answer.status, 200, "{}", answer.json);
+    }
+
+    pub async fn unshare(&self, who: &Person, path: &str, users: &[&str], groups: &[&str]) -> Answer {
+        let body = json!({"path": path, "from_users": users, "from_groups": groups});
+        self.post(who, &format!("/users/{}/unshare", who.name), body).await
+    }
+
+    /// Makes or changes a group as an administrator, which must succeed.
+    pub async fn members(&self, group: &str, add: &[(&str, &str)], remove: &[&str]) {
+        let add: Vec<Value> = add.iter().map(|(name, role)| json!({"username": name, "role": role})).collect();
+        let admin = self.admin().await;
+        let body = json!({"add_members": add, "remove_members": remove});
+        let answer = self.post(&admin, &format!("/groups/{group}"), body).await;
+        assert_eq!(answer.status, 200, "{}", answer.json);
+    }
+
+    /// Session keys, which must be given.
+    pub async fn session(&self, who: &Person, scope: Value) -> Keys {
+        let answer = self.post(who, "/sessions", json!({"scope": scope})).await;
+        assert_eq!(answer.status, 200, "{}", answer.json);
+        Keys::of_session(&answer.json)
+    }
+
+    /// A lake key, which must be given.
+    pub async fn lake_key(&self, who: &Person) -> Keys {
+        let answer = self.post(who, &format!("/users/{}", who.name), Value::Null).await;
+        assert_eq!(answer.status, 200, "{}", answer.json);
+        Keys {
+            access_key: answer.json["access_key"].as_str().unwrap().into(),
+            secret_key: answer.json["secret_key"].as_str().unwrap().into(),
+            session_token: None,
+        }
+    }
+
+    pub fn root(&self) -> Keys {
+        Keys { access_key: "lakeroot".into(), secret_key: "lakeroot-secret".into(), session_token: None }
+    }
+
+    /// Puts an object as root, for others to find.
+    pub async fn seed(&self, key: &str) {
+        let put = self.s3(&self.root()).put_object().bucket(&self.bucket).key(key).body(b"seed".to_vec().into());
+        put.send().await.unwrap();
+    }
+
+    pub fn s3(&self, keys: &Keys) -> Client {
+        let token = keys.session_token.clone();
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(&self.minio_url)
+            .region(Region::from_static("us-east-1"))
+            .credentials_provider(Credentials::new(&keys.access_key, &keys.secret_key, token, None, "test"))
+            .retry_config(RetryConfig::disabled())
+            .force_path_style(true);
+        Client::from_conf(config.build())
+    }
+
+    pub async fn can_get(&self, keys: &Keys, key: &str) -> bool {
+        allowed(self.s3(keys).get_object().bucket(&self.bucket).key(key).send().await)
+    }
+
+    pub async fn can_put(&self, keys: &Keys, key: &str) -> bool {
+        allowed(self.s3(keys).put_object().bucket(&self.bucket).key(key).body(b"put".to_vec().into()).send().await)
+    }
+
+    pub async fn can_delete(&self, keys: &Keys, key: &str) -> bool {
+        allowed(self.s3(keys).delete_object().bucket(&self.bucket).key(key).send().await)
+    }
+
+    pub async fn can_list(&self, keys: &Keys, prefix: &str) -> bool {
+        allowed(self.s3(keys).list_objects_v2().bucket(&self.bucket).prefix(prefix).send().await)
+    }
+}
+
+impl Keys {
+    pub fn of_session(json: &Value) -> Self {
+        let text = |name: &str| json[name].as_str().unwrap_or_else(|| panic!("{name} in {json}")).to_owned();
+        Self {
+            access_key: text("access_key_id"),
+            secret_key: text("secret_access_key"),
+            session_token: Some(text("session_token")),
+        }
+    }
+}
+
+/// Done, or refused for want of rights. Anything else is a failure of the test.
+fn allowed<T, E>(answer: Result<T, SdkError<E>>) -> bool
+where
+    E: aws_sdk_s3::error::ProvideErrorMetadata + std::fmt::Debug,
+    SdkError<E>: std::fmt::Debug,
+{
+    match answer {
+        Ok(_) => true,
+        Err(error) => {
+            let status = error.raw_response().map(|response| response.status().as_u16());
+            assert_eq!(status, Some(403), "neither done nor refused: {error:?}");
+            false
+        }
+    }
+}
+
+/// Waits for something that becomes so, and no longer than it takes.
+pub async fn eventually(what: &str, limit: Duration, mut is_so: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so().await {
+        assert!(started.elapsed() < limit, "{what}: not within {limit:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
