@@ -62,6 +62,13 @@ struct File {
     policies: Option<String>,
 }
 
+impl File {
+    /// toml's own message would quote the line.
+    fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| error.message().to_owned())
+    }
+}
+
 /// Reads what was set, and remembers what is wrong with it.
 struct Reader<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,
@@ -75,7 +82,7 @@ impl Config {
             None => File::default(),
             Some(path) => std::fs::read_to_string(path)
                 .map_err(|error| error.to_string())
-                .and_then(|text| toml::from_str(&text).map_err(|error| error.message().to_owned()))
+                .and_then(|text| File::parse(&text))
                 .map_err(|error| Mistakes(vec![format!("{}: {error}", path.display())]))?,
         };
         Self::read(file, env)
@@ -275,8 +282,8 @@ mod tests {
 
     fn load(toml: &str, env: &[(&str, &str)]) -> Result<Config, String> {
         let env: BTreeMap<&str, &str> = env.iter().copied().collect();
-        let file = toml::from_str(toml).map_err(|error| error.to_string())?;
-        Config::read(file, &|name| env.get(name).map(|value| (*value).to_owned())).map_err(|error| error.to_string())
+        Config::read(File::parse(toml)?, &|name| env.get(name).map(|value| (*value).to_owned()))
+            .map_err(|error| error.to_string())
     }
 
     #[test]

@@ -176,14 +176,14 @@ fn greet(ready: &Ready) {
         println!("  {person:<6} {token}");
     }
     let alice = &tokens["alice"];
+    let minio_host = minio_url.trim_start_matches("http://");
     println!(
         r#"
-Session keys for alice, in the shell:
-  eval "$(curl -s -X POST {url}/sessions -H 'Authorization: {alice}' | python3 -c 'import json,sys; k=json.load(sys.stdin); print("export AWS_ACCESS_KEY_ID=%(access_key_id)s AWS_SECRET_ACCESS_KEY=%(secret_access_key)s AWS_SESSION_TOKEN=%(session_token)s" % k)')"
-Use them:
-  aws --endpoint-url {minio_url} s3 ls s3://{bucket}/users-warehouse/alice/
-Share a folder with a group:
-  curl -s -X POST {url}/users/alice/share -H 'Authorization: {alice}' -d '{{"path":"s3a://{bucket}/users-warehouse/alice/run7/","with_groups":["KBase"]}}'
+Three lines to paste: session keys for alice, what they open (with MinIO's client; any S3 client does), a folder shared.
+
+  eval "$(curl -sS -X POST {url}/sessions -H 'Authorization: {alice}' | tr '{{,' '\n\n' | sed -n 's/^"access_key_id":/export AWS_ACCESS_KEY_ID=/p;s/^"secret_access_key":/export AWS_SECRET_ACCESS_KEY=/p;s/^"session_token":/export AWS_SESSION_TOKEN=/p')"
+  export MC_HOST_lake="http://$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY:$AWS_SESSION_TOKEN@{minio_host}"; mc ls lake/{bucket}/users-warehouse/alice/
+  curl -sS -X POST {url}/users/alice/share -H 'Authorization: {alice}' -d '{{"path":"s3a://{bucket}/users-warehouse/alice/run7/","with_groups":["KBase"]}}'
 
 Ctrl-C ends everything; the lake stays for the next time."#
     );

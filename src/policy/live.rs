@@ -130,10 +130,10 @@ mod tests {
                     grant.path
                 );
             }
-            assert_eq!(
-                texts.len(),
-                [(0, 1), (1, 1), (100, 2), (300, 4), (1000, 12)].iter().find(|c| c.0 == n).unwrap().1
-            );
+            // Few, because MinIO merges them at each request.
+            let total: usize = texts.iter().map(String::len).sum();
+            assert!(texts.len() <= total / MAX_LIVE_BYTES + 1, "{} documents for {total} bytes", texts.len());
+            assert_eq!(texts.len() > 1, n > 100);
         }
     }
 

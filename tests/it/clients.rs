@@ -5,7 +5,10 @@ use std::{path::Path, process::Command};
 use lakepass::dev::MC;
 use serde_json::json;
 
-use crate::support::{Keys, World, tools};
+use crate::{
+    go::GoProgram,
+    support::{Keys, World, tools},
+};
 
 pub struct Said {
     pub ok: bool,
@@ -66,45 +69,16 @@ async fn mc_uses_session_keys_and_sees_what_is_theirs() {
     }
 }
 
-const BOTO: &str = r#"
-import json, sys, boto3
-from botocore.exceptions import ClientError
-k = json.load(sys.stdin)
-s3 = boto3.client("s3", endpoint_url=k["endpoint"], region_name="us-east-1", aws_access_key_id=k["access_key_id"],
-                  aws_secret_access_key=k["secret_access_key"], aws_session_token=k["session_token"])
-s3.put_object(Bucket=k["bucket"], Key="users-warehouse/bob/table/part-0", Body=b"x" * (6 << 20))
-assert s3.get_object(Bucket=k["bucket"], Key="users-warehouse/bob/table/part-0")["ContentLength"] == 6 << 20
-keys = [o["Key"] for o in s3.list_objects_v2(Bucket=k["bucket"], Prefix="users-warehouse/bob/table/")["Contents"]]
-assert keys == ["users-warehouse/bob/table/part-0"], keys
-s3.delete_objects(Bucket=k["bucket"], Delete={"Objects": [{"Key": keys[0]}]})
-for call, kw in [(s3.get_object, {"Key": "users-warehouse/alice/seed"}), (s3.list_objects_v2, {"Prefix": "users-warehouse/"}),
-                 (s3.put_object, {"Key": "users-warehouse/bobby/x", "Body": b""})]:
-    try:
-        call(Bucket=k["bucket"], **kw)
-        sys.exit(f"{call.__name__} {kw} was allowed")
-    except ClientError as error:
-        assert error.response["Error"]["Code"] == "AccessDenied", error
-print("as it should be")
-"#;
-
 #[tokio::test]
-async fn boto3_uses_session_keys() {
+async fn the_aws_sdk_of_go_uses_session_keys() {
     let world = World::new().await;
     world.seed("users-warehouse/alice/seed").await;
     let bob = world.person("bob").await;
-    let mut keys = world.post(&bob, "/sessions", json!({})).await.json;
-    keys["endpoint"] = json!(world.minio_url);
-    keys["bucket"] = json!(world.bucket);
-    let python = std::env::var("LAKEPASS_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
-    let mut child = Command::new(python)
-        .args(["-c", BOTO])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .expect("python3 is needed, with boto3: `pip install boto3==1.44.5`");
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), keys.to_string().as_bytes()).unwrap();
-    let said = child.wait_with_output().unwrap();
-    let text = String::from_utf8_lossy(&said.stderr);
-    assert!(said.status.success(), "(boto3 is needed: `pip install boto3==1.44.5`) {text}");
+    let mut input = world.post(&bob, "/sessions", json!({})).await.json;
+    input["endpoint"] = json!(world.minio_url);
+    input["bucket"] = json!(world.bucket);
+    input["home"] = json!("users-warehouse/bob/");
+    input["others"] = json!(["users-warehouse/alice/", "users-warehouse/", "users-warehouse/bobby/", ""]);
+    let said = GoProgram::build("s3").run(&input.to_string());
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
 }

@@ -1,16 +1,11 @@
 //! What we seal, MinIO's own published packages open, and the other way round.
 
-use std::{
-    io::{ErrorKind, Write},
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    thread,
-};
-
 use base64::{Engine, engine::general_purpose::STANDARD};
 use lakepass::minio::seal::{Algorithm, SealError, open, seal};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+
+use crate::go::GoProgram;
 
 const ALL: [Algorithm; 3] =
     [Algorithm::Argon2idAes256Gcm, Algorithm::Argon2idChaCha20Poly1305, Algorithm::Pbkdf2Aes256Gcm];
@@ -21,23 +16,23 @@ const WRONG: &str = "another secret";
 
 #[test]
 fn madmin_opens_what_we_seal() {
-    let madmin = Madmin::build();
+    let madmin = GoProgram::build("madmin");
     let cases = cases();
     let asked = cases.iter().map(|(algorithm, plaintext)| {
         let sealed = seal(*algorithm, &SecretString::from(SECRET), plaintext).unwrap();
         json!({"op": "open", "secret": SECRET, "data": STANDARD.encode(sealed)})
     });
-    for ((algorithm, plaintext), answer) in cases.iter().zip(madmin.ask(asked)) {
+    for ((algorithm, plaintext), answer) in cases.iter().zip(ask(&madmin, asked)) {
         assert!(answer.as_ref() == Ok(plaintext), "{algorithm:?}, {} bytes: {}", plaintext.len(), brief(&answer));
     }
 }
 
 #[test]
 fn we_open_what_madmin_seals() {
-    let madmin = Madmin::build();
+    let madmin = GoProgram::build("madmin");
     let cases = cases();
     let asked = cases.iter().map(|(algorithm, plaintext)| asked_to_seal(*algorithm, plaintext));
-    for ((algorithm, plaintext), answer) in cases.iter().zip(madmin.ask(asked)) {
+    for ((algorithm, plaintext), answer) in cases.iter().zip(ask(&madmin, asked)) {
         let what = format!("{algorithm:?}, {} bytes", plaintext.len());
         let sealed = answer.unwrap_or_else(|error| panic!("{what}: madmin does not seal: {error}"));
         assert_eq!(sealed[32], *algorithm as u8, "{what}");
@@ -48,13 +43,16 @@ fn we_open_what_madmin_seals() {
 
 #[test]
 fn a_wrong_secret_opens_nothing() {
-    let madmin = Madmin::build();
+    let madmin = GoProgram::build("madmin");
     for plaintext in [&b""[..], b"{}"] {
-        let ours = madmin.ask(ALL.map(|algorithm| {
-            let sealed = seal(algorithm, &SecretString::from(SECRET), plaintext).unwrap();
-            json!({"op": "open", "secret": WRONG, "data": STANDARD.encode(sealed)})
-        }));
-        let theirs = madmin.ask(ALL.map(|algorithm| asked_to_seal(algorithm, plaintext)));
+        let ours = ask(
+            &madmin,
+            ALL.map(|algorithm| {
+                let sealed = seal(algorithm, &SecretString::from(SECRET), plaintext).unwrap();
+                json!({"op": "open", "secret": WRONG, "data": STANDARD.encode(sealed)})
+            }),
+        );
+        let theirs = ask(&madmin, ALL.map(|algorithm| asked_to_seal(algorithm, plaintext)));
         for ((algorithm, ours), theirs) in ALL.into_iter().zip(ours).zip(theirs) {
             // As sio-go says that a stream is not authentic.
             assert_eq!(ours, Err("sio: data is not authentic".to_owned()), "{algorithm:?}");
@@ -82,54 +80,14 @@ fn brief(answer: &Result<Vec<u8>, String>) -> String {
     }
 }
 
-/// `tests/madmin`, built: a program that seals and opens with madmin-go.
-struct Madmin {
-    program: PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-impl Madmin {
-    fn build() -> Self {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/madmin");
-        let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join("madmin");
-        let built = Command::new("go")
-            .args(["build", "-mod=readonly", "-o"])
-            .arg(&program)
-            .arg(".")
-            .current_dir(&source)
-            .output();
-        let built = match built {
-            Err(error) if error.kind() == ErrorKind::NotFound && source.is_dir() => {
-                panic!("this test needs Go: install Go 1.24 or newer (https://go.dev/dl/), so that `go` is on the PATH")
-            }
-            other => other.unwrap_or_else(|error| panic!("`go build` in {}: {error}", source.display())),
-        };
-        assert!(
-            built.status.success(),
-            "`go build` in {} failed; it needs Go 1.24 or newer, and its modules from the cache or a module proxy:\n{}",
-            source.display(),
-            String::from_utf8_lossy(&built.stderr)
-        );
-        Self { program, _folder: folder }
-    }
-
-    /// One answer to each of what is asked: the bytes, or the error.
-    fn ask(&self, asked: impl IntoIterator<Item = Value>) -> Vec<Result<Vec<u8>, String>> {
-        let asked: Vec<String> = asked.into_iter().map(|request| format!("{request}\n")).collect();
-        let mut child = Command::new(&self.program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        // From a thread of its own: the program answers while it reads, and a pipe holds only so much.
-        let output = thread::scope(|scope| {
-            let lines = asked.concat();
-            scope.spawn(move || stdin.write_all(lines.as_bytes()).unwrap());
-            child.wait_with_output().unwrap()
-        });
-        assert!(output.status.success(), "the madmin program ended with {}", output.status);
-        let answers: Vec<_> = String::from_utf8(output.stdout).unwrap().lines().map(answer).collect();
-        assert_eq!(answers.len(), asked.len(), "one answer a line");
-        answers
-    }
+/// One answer of madmin-go to each of what is asked: the bytes, or the error.
+fn ask(madmin: &GoProgram, asked: impl IntoIterator<Item = Value>) -> Vec<Result<Vec<u8>, String>> {
+    let asked: Vec<String> = asked.into_iter().map(|request| format!("{request}\n")).collect();
+    let output = madmin.run(&asked.concat());
+    assert!(output.status.success(), "the madmin program ended with {}", output.status);
+    let answers: Vec<_> = String::from_utf8(output.stdout).unwrap().lines().map(answer).collect();
+    assert_eq!(answers.len(), asked.len(), "one answer a line");
+    answers
 }
 
 fn answer(line: &str) -> Result<Vec<u8>, String> {

@@ -14,8 +14,8 @@ use lakepass::{
     Clock,
     dev::kbase_auth::{AccountSpec, KbaseAuth, Mfa, TokenKind},
     identity::{
-        AuthError, Authenticator, CacheLimits, CachedAuthenticator, Identity, KbaseConfig, Token,
-        Validated, authenticator,
+        AuthError, Authenticator, CacheLimits, CachedAuthenticator, Identity, KbaseConfig, Token, Validated,
+        authenticator,
     },
 };
 use tokio::task::JoinSet;
@@ -29,13 +29,8 @@ struct Counting {
 }
 
 impl Counting {
-    fn new(
-        answer: impl Fn(Timestamp) -> Result<Validated, AuthError> + Send + Sync + 'static,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            asked: AtomicUsize::new(0),
-            answer: Box::new(answer),
-        })
+    fn new(answer: impl Fn(Timestamp) -> Result<Validated, AuthError> + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { asked: AtomicUsize::new(0), answer: Box::new(answer) })
     }
 
     fn asked(&self) -> usize {
@@ -53,37 +48,20 @@ impl Authenticator for Counting {
 }
 
 fn whee(expires_at: Timestamp, trust_for: Duration) -> Validated {
-    let identity = Identity {
-        username: user("whee"),
-        roles: Arc::default(),
-        admin: false,
-        expires_at,
-    };
-    Validated {
-        identity,
-        trust_for,
-    }
+    let identity = Identity { username: user("whee"), roles: Arc::default(), admin: false, expires_at };
+    Validated { identity, trust_for }
 }
 
 fn outage() -> AuthError {
-    AuthError::Unavailable {
-        service: "a test",
-        reason: "down".to_owned(),
-    }
+    AuthError::Unavailable { service: "a test", reason: "down".to_owned() }
 }
 
 fn cached(inner: &Arc<Counting>) -> Arc<CachedAuthenticator> {
-    Arc::new(CachedAuthenticator::new(
-        Arc::clone(inner),
-        CacheLimits::default(),
-    ))
+    Arc::new(CachedAuthenticator::new(Arc::clone(inner), CacheLimits::default()))
 }
 
 /// What 16 callers get who ask for one token at once.
-async fn sixteen(
-    cache: &Arc<CachedAuthenticator>,
-    now: Timestamp,
-) -> Vec<Result<Validated, AuthError>> {
+async fn sixteen(cache: &Arc<CachedAuthenticator>, now: Timestamp) -> Vec<Result<Validated, AuthError>> {
     let mut callers = JoinSet::new();
     for _ in 0..16 {
         let cache = Arc::clone(cache);
@@ -112,10 +90,7 @@ async fn each_token_has_its_own_entry() {
     let inner = Counting::new(|now| Ok(whee(now + seconds(3600), seconds(60))));
     let cache = cached(&inner);
     for text in ["one", "two", "one", "two"] {
-        cache
-            .authenticate(&Token::parse(text).unwrap(), start())
-            .await
-            .unwrap();
+        cache.authenticate(&Token::parse(text).unwrap(), start()).await.unwrap();
     }
     assert_eq!(inner.asked(), 2);
 }
@@ -127,12 +102,7 @@ async fn trust_ends_with_the_shortest_of_the_three() {
         let expires_at = start() + seconds(lifetime);
         let inner = Counting::new(move |_| Ok(whee(expires_at, seconds(allowed))));
         let cache = cached(&inner);
-        let mut ask = async |after: u64| {
-            cache
-                .authenticate(&opaque_token(), start() + seconds(after))
-                .await
-                .unwrap()
-        };
+        let mut ask = async |after: u64| cache.authenticate(&opaque_token(), start() + seconds(after)).await.unwrap();
         assert_eq!(ask(0).await.trust_for, seconds(kept));
         assert_eq!(ask(kept - 1).await.trust_for, seconds(1));
         assert_eq!(inner.asked(), 1);
@@ -156,15 +126,8 @@ async fn a_refusal_is_remembered_shortly() {
     let inner = Counting::new(|_| Err(AuthError::Invalid("a test")));
     let cache = cached(&inner);
     for (after, asked) in [(0, 1), (9, 1), (10, 2), (19, 2), (20, 3)] {
-        let error = cache
-            .authenticate(&opaque_token(), start() + seconds(after))
-            .await
-            .unwrap_err();
-        assert_eq!(
-            (status(&error), inner.asked()),
-            (401, asked),
-            "after {after} s"
-        );
+        let error = cache.authenticate(&opaque_token(), start() + seconds(after)).await.unwrap_err();
+        assert_eq!((status(&error), inner.asked()), (401, asked), "after {after} s");
     }
 }
 
@@ -176,10 +139,7 @@ async fn an_outage_is_shared_and_then_forgotten() {
         assert_eq!(answer, Err(outage()));
     }
     assert_eq!(inner.asked(), 1, "one flight");
-    assert_eq!(
-        cache.authenticate(&opaque_token(), start()).await,
-        Err(outage())
-    );
+    assert_eq!(cache.authenticate(&opaque_token(), start()).await, Err(outage()));
     assert_eq!(inner.asked(), 2, "nothing was kept");
 }
 
@@ -188,24 +148,12 @@ async fn an_identity_does_not_outlive_its_token() {
     // The service trusts far beyond the expiry, and the test's clock runs while the cache's own stands still.
     let expires_at = start() + seconds(30);
     let inner = Counting::new(move |now| {
-        if now < expires_at {
-            Ok(whee(expires_at, seconds(86_400)))
-        } else {
-            Err(AuthError::Invalid("expired"))
-        }
+        if now < expires_at { Ok(whee(expires_at, seconds(86_400))) } else { Err(AuthError::Invalid("expired")) }
     });
     let cache = cached(&inner);
     assert!(cache.authenticate(&opaque_token(), start()).await.is_ok());
-    assert!(
-        cache
-            .authenticate(&opaque_token(), start() + seconds(29))
-            .await
-            .is_ok()
-    );
-    let error = cache
-        .authenticate(&opaque_token(), start() + seconds(30))
-        .await
-        .unwrap_err();
+    assert!(cache.authenticate(&opaque_token(), start() + seconds(29)).await.is_ok());
+    let error = cache.authenticate(&opaque_token(), start() + seconds(30)).await.unwrap_err();
     assert_eq!(status(&error), 401);
 }
 
@@ -214,20 +162,12 @@ async fn an_identity_does_not_outlive_its_token() {
 async fn a_shared_flight_gives_nobody_an_expired_identity() {
     let expires_at = start() + seconds(30);
     let inner = Counting::new(move |now| {
-        if now < expires_at {
-            Ok(whee(expires_at, seconds(60)))
-        } else {
-            Err(AuthError::Invalid("expired"))
-        }
+        if now < expires_at { Ok(whee(expires_at, seconds(60))) } else { Err(AuthError::Invalid("expired")) }
     });
     let cache = cached(&inner);
     let first = {
         let cache = Arc::clone(&cache);
-        tokio::spawn(async move {
-            cache
-                .authenticate(&opaque_token(), start() + seconds(29))
-                .await
-        })
+        tokio::spawn(async move { cache.authenticate(&opaque_token(), start() + seconds(29)).await })
     };
     while inner.asked() == 0 {
         tokio::task::yield_now().await;
@@ -240,10 +180,7 @@ async fn a_shared_flight_gives_nobody_an_expired_identity() {
 #[tokio::test]
 async fn the_cache_is_bounded() {
     let inner = Counting::new(|_| Err(AuthError::Invalid("a test")));
-    let limits = CacheLimits {
-        tokens: 8,
-        ..CacheLimits::default()
-    };
+    let limits = CacheLimits { tokens: 8, ..CacheLimits::default() };
     let cache = Arc::new(CachedAuthenticator::new(Arc::clone(&inner), limits));
     let mut flood = JoinSet::new();
     for number in 0..400 {
@@ -271,9 +208,7 @@ async fn one_validation_for_many_callers_of_kbase() {
     let auth = KbaseAuth::start_on_loopback(clock.clone()).await.unwrap();
     auth.add_user(AccountSpec::new(user("whee")).with_roles(["BERDL_USER"]));
     auth.set_cachefor(seconds(60));
-    let token = auth
-        .issue_token(&user("whee"), seconds(3600), TokenKind::Login, Mfa::Used)
-        .unwrap();
+    let token = auth.issue_token(&user("whee"), seconds(3600), TokenKind::Login, Mfa::Used).unwrap();
     let token = Arc::new(token);
     let config = KbaseConfig {
         url: auth.url().parse().unwrap(),
@@ -293,34 +228,19 @@ async fn one_validation_for_many_callers_of_kbase() {
 
     // `cachefor` is honoured: a role that was taken away counts when it is over.
     auth.set_roles(&user("whee"), []).unwrap();
-    assert!(
-        cache
-            .authenticate(&token, clock.advance(seconds(59)))
-            .await
-            .is_ok()
-    );
+    assert!(cache.authenticate(&token, clock.advance(seconds(59))).await.is_ok());
     let missing = cache.authenticate(&token, clock.advance(seconds(1))).await;
-    assert_eq!(
-        missing,
-        Err(AuthError::RolesMissing(vec!["BERDL_USER".to_owned()]))
-    );
+    assert_eq!(missing, Err(AuthError::RolesMissing(vec!["BERDL_USER".to_owned()])));
     assert_eq!((auth.calls().token, auth.calls().me), (2, 2));
 
     // An outage counts only while it lasts.
     let address = auth.address();
     auth.stop().await;
-    let down = cache
-        .authenticate(&token, clock.advance(seconds(10)))
-        .await
-        .unwrap_err();
+    let down = cache.authenticate(&token, clock.advance(seconds(10))).await.unwrap_err();
     assert_eq!(status(&down), 503, "{down}");
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     let auth = KbaseAuth::start(listener, clock.clone()).unwrap();
     let unknown = cache.authenticate(&token, clock.now()).await.unwrap_err();
-    assert_eq!(
-        status(&unknown),
-        401,
-        "the same second, and it is asked again: {unknown}"
-    );
+    assert_eq!(status(&unknown), 401, "the same second, and it is asked again: {unknown}");
     assert_eq!(auth.calls().token, 1);
 }

@@ -30,9 +30,7 @@ pub enum SigningKey {
 
 impl SigningKey {
     pub fn rsa() -> Self {
-        Self::Rsa(Box::new(
-            RsaKeyPair::generate(rsa::KeySize::Rsa2048).unwrap(),
-        ))
+        Self::Rsa(Box::new(RsaKeyPair::generate(rsa::KeySize::Rsa2048).unwrap()))
     }
 
     pub fn ec() -> Self {
@@ -78,47 +76,24 @@ impl SigningKey {
 
     /// The public RSA key as people find it: PEM.
     pub fn public_pem(&self) -> String {
-        let Self::Rsa(key) = self else {
-            panic!("only RSA is needed")
-        };
+        let Self::Rsa(key) = self else { panic!("only RSA is needed") };
         let der: PublicKeyX509Der<'_> = key.public_key().as_der().unwrap();
         let base64 = STANDARD.encode(der.as_ref());
-        let lines: Vec<&str> = base64
-            .as_bytes()
-            .chunks(64)
-            .map(|line| str::from_utf8(line).unwrap())
-            .collect();
-        format!(
-            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
-            lines.join("\n")
-        )
+        let lines: Vec<&str> = base64.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
+        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
     }
 
     /// Signs a JWT with any header and claims, sensible or not.
     pub fn sign(&self, header: &Value, claims: &Value) -> String {
-        let message = format!(
-            "{}.{}",
-            encode(header.to_string()),
-            encode(claims.to_string())
-        );
+        let message = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
         let random = rand::SystemRandom::new();
         let signature = match self {
             Self::Rsa(key) => {
                 let mut signature = vec![0; key.public_modulus_len()];
-                key.sign(
-                    &signature::RSA_PKCS1_SHA256,
-                    &random,
-                    message.as_bytes(),
-                    &mut signature,
-                )
-                .unwrap();
+                key.sign(&signature::RSA_PKCS1_SHA256, &random, message.as_bytes(), &mut signature).unwrap();
                 signature
             }
-            Self::Ec(key) => key
-                .sign(&random, message.as_bytes())
-                .unwrap()
-                .as_ref()
-                .to_vec(),
+            Self::Ec(key) => key.sign(&random, message.as_bytes()).unwrap().as_ref().to_vec(),
             Self::Ed(key) => key.sign(message.as_bytes()).as_ref().to_vec(),
             Self::Hmac(secret) => {
                 let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
@@ -162,18 +137,11 @@ impl FakeIssuer {
             keys_read: AtomicUsize::new(0),
         });
         let router = Router::new()
-            .route(
-                "/realms/lake/.well-known/openid-configuration",
-                get(discovery_document),
-            )
+            .route("/realms/lake/.well-known/openid-configuration", get(discovery_document))
             .route("/realms/lake/keys", get(key_document))
             .with_state(Arc::clone(&shared));
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        let issuer = Self {
-            url,
-            shared,
-            server,
-        };
+        let issuer = Self { url, shared, server };
         issuer.publish(keys);
         issuer
     }

@@ -17,10 +17,7 @@ async fn a_rotated_key_is_found() {
     let (old, new) = (SigningKey::rsa(), SigningKey::ec());
     let issuer = FakeIssuer::start(&[("old", &old)]).await;
     let oidc = oidc(&issuer);
-    let (old_token, new_token) = (
-        signed(&old, "old", &claims(&issuer)),
-        signed(&new, "new", &claims(&issuer)),
-    );
+    let (old_token, new_token) = (signed(&old, "old", &claims(&issuer)), signed(&new, "new", &claims(&issuer)));
     assert!(ask(&oidc, &old_token).await.is_ok());
     issuer.publish(&[("old", &old), ("new", &new)]);
     let later = start() + seconds(10);
@@ -30,25 +27,9 @@ async fn a_rotated_key_is_found() {
 
     // Withdrawn: after an hour at the latest it is believed no longer.
     issuer.publish(&[("new", &new)]);
-    assert!(
-        oidc.authenticate(&old_token, later + seconds(1000))
-            .await
-            .is_ok()
-    );
-    let token = signed(
-        &old,
-        "old",
-        &with(
-            claims(&issuer),
-            "exp",
-            json!((start() + seconds(9000)).as_second()),
-        ),
-    );
-    assert_refused(
-        oidc.authenticate(&token, later + seconds(3600)).await,
-        401,
-        "a withdrawn key",
-    );
+    assert!(oidc.authenticate(&old_token, later + seconds(1000)).await.is_ok());
+    let token = signed(&old, "old", &with(claims(&issuer), "exp", json!((start() + seconds(9000)).as_second())));
+    assert_refused(oidc.authenticate(&token, later + seconds(3600)).await, 401, "a withdrawn key");
     assert_eq!(issuer.keys_read(), 3);
 }
 
@@ -57,34 +38,17 @@ async fn a_token_that_does_not_name_its_key() {
     let (old, new) = (SigningKey::ec(), SigningKey::ec());
     let issuer = FakeIssuer::start(&[("old", &old)]).await;
     let oidc = oidc(&issuer);
-    let unnamed = |key: &SigningKey| {
-        Token::parse(&key.sign(&json!({"alg": "ES256"}), &claims(&issuer))).unwrap()
-    };
+    let unnamed = |key: &SigningKey| Token::parse(&key.sign(&json!({"alg": "ES256"}), &claims(&issuer))).unwrap();
     assert!(ask(&oidc, &unnamed(&old)).await.is_ok());
     issuer.publish(&[("new", &new)]);
-    assert_refused(
-        ask(&oidc, &unnamed(&new)).await,
-        401,
-        "too soon to ask again",
-    );
+    assert_refused(ask(&oidc, &unnamed(&new)).await, 401, "too soon to ask again");
     let later = start() + seconds(10);
-    assert!(
-        oidc.authenticate(&unnamed(&new), later).await.is_ok(),
-        "rotated, and found by its signature"
-    );
+    assert!(oidc.authenticate(&unnamed(&new), later).await.is_ok(), "rotated, and found by its signature");
     issuer.publish(&[("new", &new), ("old", &old)]);
     let later = later + seconds(3600);
-    let lasting = with(
-        claims(&issuer),
-        "exp",
-        json!((later + seconds(60)).as_second()),
-    );
+    let lasting = with(claims(&issuer), "exp", json!((later + seconds(60)).as_second()));
     let token = Token::parse(&new.sign(&json!({"alg": "ES256"}), &lasting)).unwrap();
-    assert_refused(
-        oidc.authenticate(&token, later).await,
-        401,
-        "two keys: it must say which",
-    );
+    assert_refused(oidc.authenticate(&token, later).await, 401, "two keys: it must say which");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -107,11 +71,7 @@ async fn a_flood_of_unknown_keys_does_not_reach_the_issuer() {
         flood(at).await;
         assert_eq!(issuer.keys_read(), keys_read, "after {at} s");
     }
-    assert!(
-        oidc.authenticate(&signed(&key, "k", &claims(&issuer)), start() + seconds(20))
-            .await
-            .is_ok()
-    );
+    assert!(oidc.authenticate(&signed(&key, "k", &claims(&issuer)), start() + seconds(20)).await.is_ok());
 }
 
 #[tokio::test]
@@ -119,40 +79,19 @@ async fn keys_at_hand_outlast_an_outage() {
     let key = SigningKey::ed();
     let issuer = FakeIssuer::start(&[("k", &key)]).await;
     let oidc = oidc(&issuer);
-    let lasting = with(
-        claims(&issuer),
-        "exp",
-        json!((start() + seconds(90_000)).as_second()),
-    );
+    let lasting = with(claims(&issuer), "exp", json!((start() + seconds(90_000)).as_second()));
     let token = signed(&key, "k", &lasting);
     assert!(ask(&oidc, &token).await.is_ok());
     issuer.set_down(true);
     for after in [10, 3600, 7200, 86_400] {
-        assert!(
-            oidc.authenticate(&token, start() + seconds(after))
-                .await
-                .is_ok(),
-            "after {after} s"
-        );
+        assert!(oidc.authenticate(&token, start() + seconds(after)).await.is_ok(), "after {after} s");
     }
     // But whether an unknown key is good, nobody can say now.
     let unknown = signed(&key, "new", &lasting);
-    assert_refused(
-        oidc.authenticate(&unknown, start() + seconds(86_410)).await,
-        503,
-        "unknown in an outage",
-    );
-    assert_refused(
-        oidc.authenticate(&unknown, start() + seconds(86_411)).await,
-        503,
-        "and a second later",
-    );
+    assert_refused(oidc.authenticate(&unknown, start() + seconds(86_410)).await, 503, "unknown in an outage");
+    assert_refused(oidc.authenticate(&unknown, start() + seconds(86_411)).await, 503, "and a second later");
     issuer.set_down(false);
-    assert_refused(
-        oidc.authenticate(&unknown, start() + seconds(86_420)).await,
-        401,
-        "the issuer is back",
-    );
+    assert_refused(oidc.authenticate(&unknown, start() + seconds(86_420)).await, 401, "the issuer is back");
 }
 
 #[tokio::test]
@@ -164,16 +103,8 @@ async fn an_issuer_that_is_not_there_is_an_outage_that_ends() {
     let token = signed(&key, "k", &claims(&issuer));
     assert_refused(ask(&oidc, &token).await, 503, "down");
     issuer.set_down(false);
-    assert_refused(
-        ask(&oidc, &token).await,
-        503,
-        "within the same second it is not asked again",
-    );
-    assert!(
-        oidc.authenticate(&token, start() + seconds(1))
-            .await
-            .is_ok()
-    );
+    assert_refused(ask(&oidc, &token).await, 503, "within the same second it is not asked again");
+    assert!(oidc.authenticate(&token, start() + seconds(1)).await.is_ok());
 }
 
 #[tokio::test]
@@ -217,10 +148,7 @@ async fn an_issuer_that_hangs_is_an_outage_in_time() {
         callers.spawn(async move { oidc.authenticate(&token, start() + seconds(number)).await });
     }
     for answer in callers.join_all().await {
-        assert!(
-            matches!(answer, Err(AuthError::Unavailable { .. })),
-            "{answer:?}"
-        );
+        assert!(matches!(answer, Err(AuthError::Unavailable { .. })), "{answer:?}");
     }
     assert!(begun.elapsed() < seconds(5), "{:?}", begun.elapsed());
     drop(listener);
