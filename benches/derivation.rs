@@ -42,7 +42,7 @@ fn session_fit(c: &mut Criterion) {
     let mut group = c.benchmark_group("session policy ceiling");
     for n in GRANTS {
         group.bench_with_input(BenchmarkId::from_parameter(n), &grants(n), |b, granted| {
-            b.iter(|| SessionPolicy::ceiling(&templates, BUCKET, black_box(granted), &Scope::Granted));
+            b.iter(|| SessionPolicy::ceiling(&templates, BUCKET, black_box(granted), &Scope::Granted, None));
         });
     }
     group.finish();

@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::{
     broker::SessionLimits,
-    identity::{JwtIssuer, KbaseConfig, Username},
+    identity::{JwtIssuer, KbaseConfig, OidcAuthenticator},
     lake::{Lake, MIN_LIFETIME, Scope},
     minio::{MinioConfig, PREFIX},
     policy::Templates,
@@ -135,6 +135,9 @@ impl Config {
             if issuer.admin_roles.is_empty() {
                 issuer.admin_roles.clone_from(&admin_roles);
             }
+        }
+        if let Err(error) = OidcAuthenticator::new(jwt_issuers.clone()) {
+            r.mistakes.push(format!("LAKEPASS_JWT_ISSUERS: {error}"));
         }
         if kbase.is_none() && jwt_issuers.is_empty() {
             r.mistakes
@@ -260,11 +263,6 @@ fn is_bucket_name(name: &str) -> bool {
         && ends(name.bytes().next())
         && ends(name.bytes().last())
         && !name.contains("..")
-}
-
-/// The demo's people are ordinary users: their names are checked as everybody's.
-pub(crate) fn name(text: &str) -> Username {
-    text.parse().expect("it is a legal name")
 }
 
 #[cfg(test)]

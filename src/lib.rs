@@ -10,7 +10,7 @@ pub mod lake;
 pub mod minio;
 pub mod policy;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What the HTTP surface works with, as configured.
 pub fn app(config: config::Config) -> anyhow::Result<http::App> {
@@ -22,6 +22,26 @@ pub fn app(config: config::Config) -> anyhow::Result<http::App> {
         broker::Broker::new(minio, config.ledger_bucket, config.lake, config.templates, config.sessions, clock.clone());
     Ok(http::App { broker: Arc::new(broker), authenticator: Arc::new(authenticator), clock, s3_endpoint })
 }
+
+/// Does what is due without a request, as long as the process lives: makes the buckets, and takes back what has ended.
+pub fn tend(broker: Arc<broker::Broker>) {
+    tokio::spawn(async move {
+        while let Err(error) = broker.prepare().await {
+            tracing::warn!(%error, "the buckets cannot be made yet");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        loop {
+            if let Err(error) = broker.remove_ended_grants().await {
+                tracing::warn!(%error, "grants that have ended cannot be removed yet");
+            }
+            tokio::time::sleep(TEND_EVERY).await;
+        }
+    });
+}
+
+/// How long after its end a grant may still be in the ledger. MinIO heeds the end itself; see
+/// [`broker::Broker::remove_ended_grants`].
+const TEND_EVERY: Duration = Duration::from_secs(15);
 
 /// Where the time comes from. Decisions take a timestamp as an argument; only what runs by itself holds a clock.
 pub trait Clock: Send + Sync {

@@ -1,7 +1,7 @@
 //! The `lakepass` program: arguments, logging, signals.
 #![forbid(unsafe_code)]
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 use lakepass::{
@@ -69,13 +69,7 @@ async fn serve(file: Option<PathBuf>, shutdown: impl Future<Output = ()> + Send 
     }
     let listener = TcpListener::bind(config.listen).await?;
     let app = lakepass::app(config)?;
-    let broker = app.broker.clone();
-    tokio::spawn(async move {
-        while let Err(error) = broker.prepare().await {
-            tracing::warn!(%error, "the buckets cannot be made yet");
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-    });
+    lakepass::tend(app.broker.clone());
     tracing::info!(address = %listener.local_addr()?, "listening");
     Ok(http::serve(listener, app, shutdown).await?)
 }

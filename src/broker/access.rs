@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use futures::future::try_join_all;
-
-use super::{Broker, Error, Standing};
+use super::{Broker, Error, Standing, all};
 use crate::{
     identity::{Identity, Username},
     lake::{GroupName, LakePath, Owner, Principal, Role},
@@ -58,7 +56,7 @@ impl Broker {
                 None
             }
         });
-        let docs = try_join_all(docs.collect::<Vec<_>>()).await?;
+        let docs = all(docs.collect::<Vec<_>>()).await?;
         for doc in docs.into_iter().flatten().filter(|doc| !doc.deleting) {
             let standing = super::standing::of_group(&self.lake, &doc, self.now());
             let open: Vec<Standing> = standing.into_iter().filter(meets).collect();
@@ -72,7 +70,7 @@ impl Broker {
             let open = self.standing(&doc).await?.into_iter().filter(meets);
             Ok::<_, Error>(open.map(|standing| (user.clone(), standing)).collect::<Vec<_>>())
         });
-        let users = try_join_all(of_users).await?.into_iter().flatten().collect();
+        let users = all(of_users).await?.into_iter().flatten().collect();
         Ok(AccessReport { path: path.clone(), owner, users, groups })
     }
 

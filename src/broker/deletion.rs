@@ -1,10 +1,8 @@
 //! Deleting users and groups. Each step may be done twice, so a deletion that broke off is finished by asking again.
 
-use futures::future::try_join_all;
-
-use super::{Broker, Data, Error, settle::Secret, unknown_group, unknown_user};
+use super::{Broker, Data, Error, all, require_admin, settle::Secret, unknown_group, unknown_user};
 use crate::{
-    identity::Username,
+    identity::{Identity, Username},
     lake::{GroupName, Principal},
     minio::{
         MinioUser,
@@ -15,12 +13,13 @@ use crate::{
 impl Broker {
     /// Deletes a user: sessions and keys, what they were given and what was given of theirs, and at last the account. A user
     /// of that name who comes again is a new one.
-    pub async fn delete_user(&self, user: &Username, data: Data) -> Result<(), Error> {
+    pub async fn delete_user(&self, actor: &Identity, user: &Username, data: Data) -> Result<(), Error> {
+        require_admin(actor)?;
         let marked = self.ledger.update::<UserDoc, Error>(user, |doc| match doc {
             Some(doc) => Ok(Change::Put(UserDoc { state: AccountState::Deleting, ..doc })),
             None => Err(unknown_user(user)),
         });
-        let Some(doc) = marked.await? else { return Err(unknown_user(user)) };
+        let Some(doc) = marked.await?.now else { return Err(unknown_user(user)) };
         let of_key = doc.key_user.as_ref().map(|generation| &generation.user);
         let minio_users: Vec<&MinioUser> =
             [Some(&doc.session_user.user), of_key].into_iter().flatten().chain(&doc.retired).collect();
@@ -35,7 +34,7 @@ impl Broker {
             });
             left.await
         });
-        try_join_all(leave).await?;
+        all(leave).await?;
         let home = self.lake.home(user);
         self.take_all_given(&doc.given, &home, Some(user)).await?;
         self.finish(&home, data).await?;
@@ -46,14 +45,15 @@ impl Broker {
     }
 
     /// Deletes a group: its members' access, what it was given and what was given of its workspace.
-    pub async fn delete_group(&self, group: &GroupName, data: Data) -> Result<(), Error> {
+    pub async fn delete_group(&self, actor: &Identity, group: &GroupName, data: Data) -> Result<(), Error> {
+        require_admin(actor)?;
         let marked = self.ledger.update::<GroupDoc, Error>(group, |doc| match doc {
             Some(doc) if doc.group == *group => Ok(Change::Put(GroupDoc { deleting: true, ..doc })),
             Some(_) | None => Err(unknown_group(group)),
         });
-        let Some(doc) = marked.await? else { return Err(unknown_group(group)) };
+        let Some(doc) = marked.await?.now else { return Err(unknown_group(group)) };
         self.remove_minio_groups(group, &doc.incarnation).await?;
-        try_join_all(doc.members.keys().map(|member| self.settle_user(member, Secret::Trust))).await?;
+        all(doc.members.keys().map(|member| self.settle_user(member, Secret::Trust))).await?;
         let workspace = self.lake.workspace(group);
         self.take_all_given(&doc.given, &workspace, None).await?;
         self.finish(&workspace, data).await?;
@@ -76,7 +76,7 @@ impl Broker {
             Err(Error::NotFound(_)) => Ok(()),
             taken => taken,
         });
-        try_join_all(taken).await.map(|_| ())
+        all(taken).await.map(|_| ())
     }
 
     async fn finish(&self, folders: &[crate::lake::LakePath], data: Data) -> Result<(), Error> {

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::future::try_join_all;
-
-use super::{Broker, Error, settle::Secret, unknown_group, unknown_user};
+use super::{Broker, Error, all, require_admin, settle::Secret, unknown_group, unknown_user};
 use crate::{
     identity::{Identity, Username},
     lake::{Access, Grant, GroupName, LakePath, Principal, Role},
@@ -56,10 +54,9 @@ impl Broker {
         change: &GroupChange,
     ) -> Result<GroupView, Error> {
         self.may_change(actor, group, change).await?;
-        let hints = change.add_members.iter().map(|member| self.note_membership(&member.username, group));
-        try_join_all(hints).await?;
+        let lives = all(change.add_members.iter().map(|member| self.note_membership(&member.username, group))).await?;
         let now = self.now();
-        {
+        let changed = {
             let _turn = self.turns.wait(&group.key()).await;
             let changed = self.ledger.update::<GroupDoc, Error>(group, |doc| {
                 let mut doc = match doc {
@@ -84,12 +81,21 @@ impl Broker {
                 doc.members.extend(change.add_members.iter().map(|m| (m.username.clone(), m.role)));
                 Ok(Change::Put(doc))
             });
-            changed.await?;
-        }
+            changed.await?
+        };
         self.folders(&self.lake.workspace(group)).await?;
-        self.settle_group(group).await?;
-        let changed = change.add_members.iter().map(|member| &member.username).chain(&change.remove_members);
-        try_join_all(changed.map(|user| self.settle_user(user, Secret::Trust))).await?;
+        self.settle_group(group, changed.before.as_ref()).await?;
+        let users = change.add_members.iter().map(|member| &member.username).chain(&change.remove_members);
+        let settled = all(users.map(|user| self.settle_user(user, Secret::Trust))).await?;
+        // The members are who was meant, and not others who took their names meanwhile.
+        let added = change.add_members.iter().zip(lives).zip(settled);
+        let strangers = added.filter(|((_, life), now)| {
+            now.as_ref().is_none_or(|now| now.incarnation != *life || now.state == AccountState::Deleting)
+        });
+        let strangers: Vec<&Username> = strangers.map(|((member, _), _)| &member.username).collect();
+        if !strangers.is_empty() {
+            return Err(self.put_out(group, &strangers).await?);
+        }
         for (path, access) in &change.add_paths {
             self.give_to_group(actor, group, path, *access).await?;
         }
@@ -99,8 +105,9 @@ impl Broker {
         Ok(self.view(self.known_group(group).await?))
     }
 
-    /// One page of the groups' names, in lower case.
-    pub async fn groups(&self, after: Option<&str>, limit: usize) -> Result<Names, Error> {
+    /// One page of the groups' names, in lower case. For administrators.
+    pub async fn groups(&self, actor: &Identity, after: Option<&str>, limit: usize) -> Result<Names, Error> {
+        require_admin(actor)?;
         Ok(self.ledger.groups(after, limit).await?)
     }
 
@@ -121,24 +128,37 @@ impl Broker {
         if let Some(member) = both {
             return Err(Error::Invalid(format!("`{}` is to be added and removed at once", member.username)));
         }
-        try_join_all(change.add_members.iter().map(async |member| {
+        all(change.add_members.iter().map(async |member| {
             let doc = self.ledger.read::<UserDoc>(&member.username).await?;
             let known = doc.is_some_and(|doc| doc.state != AccountState::Deleting);
             if known { Ok(()) } else { Err(unknown_user(&member.username)) }
         }))
         .await?;
-        try_join_all(change.add_paths.iter().map(|(path, _)| self.may_share_own(actor, path))).await?;
+        all(change.add_paths.iter().map(|(path, _)| self.may_give(actor, &actor.username, path))).await?;
         Ok(())
     }
 
-    /// Notes in the user's document that they may be in the group.
-    async fn note_membership(&self, user: &Username, group: &GroupName) -> Result<(), Error> {
+    /// Notes in the user's document that they may be in the group, and says which life of the user that is.
+    async fn note_membership(&self, user: &Username, group: &GroupName) -> Result<Incarnation, Error> {
         let noted = self.ledger.update::<UserDoc, Error>(user, |doc| {
+            let doc = doc.filter(|doc| doc.state != AccountState::Deleting);
             let mut doc = doc.ok_or_else(|| unknown_user(user))?;
             doc.groups.insert(group.clone());
             Ok(Change::Put(doc))
         });
-        noted.await.map(|_| ())
+        noted.await?.now.map(|doc| doc.incarnation).ok_or_else(|| unknown_user(user))
+    }
+
+    /// Takes members out who were deleted while they were added, and gives the error that says so.
+    async fn put_out(&self, group: &GroupName, strangers: &[&Username]) -> Result<Error, Error> {
+        let taken = self.ledger.update::<GroupDoc, Error>(group, |doc| {
+            let mut doc = doc.ok_or_else(|| unknown_group(group))?;
+            doc.members.retain(|user, _| !strangers.contains(&user));
+            Ok(Change::Put(doc))
+        });
+        taken.await?;
+        all(strangers.iter().map(|user| self.settle_user(user, Secret::Trust))).await?;
+        Ok(Error::Conflict(format!("`{}` was deleted meanwhile, and is no member", strangers[0])))
     }
 
     fn view(&self, doc: GroupDoc) -> GroupView {

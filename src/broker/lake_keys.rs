@@ -5,9 +5,9 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use super::{Broker, Error, settle::Secret, unknown_user};
+use super::{Broker, Error, require_self, settle::Secret, unknown_user};
 use crate::{
-    identity::Username,
+    identity::{Identity, Username},
     minio::{
         Incarnation, MinioError,
         ledger::{AccountState, Change, Generation, LakeKey, UserDoc},
@@ -21,8 +21,10 @@ pub struct IssuedLakeKey {
 }
 
 impl Broker {
-    /// Issues a lake key. An earlier one stops working: after the new one works, not before.
-    pub async fn issue_lake_key(&self, user: &Username) -> Result<IssuedLakeKey, Error> {
+    /// Issues a lake key. An earlier one stops working: after the new one works, not before. For the user and
+    /// administrators.
+    pub async fn issue_lake_key(&self, actor: &Identity, user: &Username) -> Result<IssuedLakeKey, Error> {
+        require_self(actor, user)?;
         self.ensure_user(user).await?;
         self.folders(&self.lake.home(user)).await?;
         let now = self.now();
@@ -33,14 +35,19 @@ impl Broker {
                 return Err(Error::Disabled(user.clone()));
             }
             doc.key_user.get_or_insert_with(|| Generation::new(user));
-            doc.lake_keys.push(key.clone());
+            if !doc.lake_keys.contains(&key) {
+                doc.lake_keys.push(key.clone());
+            }
             Ok(Change::Put(doc))
         });
         doc.await?;
         let doc = self.settle_user(user, Secret::Trust).await?.ok_or_else(|| unknown_user(user))?;
         let key_user = doc.key_user.as_ref().ok_or_else(|| revoked_meanwhile(user))?;
         let secret_key = new_secret()?;
-        self.minio.add_access_key(&key_user.user, &key.access_key, &secret_key, None).await?;
+        match self.minio.add_access_key(&key_user.user, &key.access_key, &secret_key, None).await {
+            Err(MinioError::NotFound { .. }) => return Err(revoked_meanwhile(user)),
+            added => added?,
+        }
         let older: Vec<&LakeKey> = doc.lake_keys.iter().take_while(|other| **other != key).collect();
         for other in &older {
             self.minio.remove_access_key(&other.access_key).await?;
@@ -50,7 +57,7 @@ impl Broker {
             doc.lake_keys.retain(|other| !older.contains(&other));
             Ok(Change::Put(doc))
         });
-        let doc = doc.await?.filter(|doc| doc.lake_keys.contains(&key));
+        let doc = doc.await?.now.filter(|doc| doc.lake_keys.contains(&key));
         if doc.is_none() {
             // Rotated or revoked while it was being made: whoever did that could not delete what was not there yet.
             self.minio.remove_access_key(&key.access_key).await?;

@@ -8,15 +8,21 @@ mod audit;
 mod deletion;
 mod groups;
 mod lake_keys;
+mod session_cache;
 mod sessions;
 mod settle;
 mod sharing;
+mod snapshots;
 mod standing;
 mod turns;
 mod users;
 
 use std::sync::Arc;
 
+use futures::{
+    StreamExt, TryFuture, TryStreamExt,
+    stream::{self, Buffered, TryCollect},
+};
 use jiff::Timestamp;
 
 use crate::{
@@ -32,9 +38,10 @@ use crate::{
 
 pub use self::{
     access::AccessReport,
-    audit::audited,
+    audit::{audited, record},
     groups::{GroupChange, GroupView, Member},
     lake_keys::IssuedLakeKey,
+    session_cache::CachedSession,
     sessions::{IssuedSession, SessionRequest},
     sharing::{Outcome, Share, SharedPath, Unshare},
     standing::{Because, Standing},
@@ -92,6 +99,8 @@ pub struct Broker {
     templates: Templates,
     limits: SessionLimits,
     turns: turns::Turns,
+    snapshots: snapshots::Snapshots,
+    session_cache: session_cache::SessionCache,
     clock: Arc<dyn Clock>,
 }
 
@@ -105,7 +114,17 @@ impl Broker {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let ledger = Ledger::new(minio.clone(), ledger_bucket);
-        Self { minio, ledger, lake, templates, limits, turns: turns::Turns::default(), clock }
+        Self {
+            minio,
+            ledger,
+            lake,
+            templates,
+            limits,
+            turns: turns::Turns::default(),
+            snapshots: snapshots::Snapshots::new(),
+            session_cache: session_cache::SessionCache::new(),
+            clock,
+        }
     }
 
     /// Makes the two buckets, if they are missing.
@@ -142,8 +161,24 @@ impl Broker {
     }
 }
 
+/// How many calls to MinIO one use case makes side by side.
+const SIDE_BY_SIDE: usize = 16;
+
+/// All answers in their order, or the first error; some of the calls at a time.
+///
+/// The future's type is named, so that it holds nothing of the iterator that it was made from: else rustc could not tell
+/// that it is `Send`.
+fn all<F: TryFuture>(calls: impl IntoIterator<Item = F>) -> All<F>
+where
+    F: Future<Output = Result<F::Ok, F::Error>>,
+{
+    stream::iter(calls.into_iter().collect::<Vec<F>>()).buffered(SIDE_BY_SIDE).try_collect()
+}
+
+type All<F> = TryCollect<Buffered<stream::Iter<std::vec::IntoIter<F>>>, Vec<<F as TryFuture>::Ok>>;
+
 /// Refuses everybody but the user and administrators.
-pub fn require_self(actor: &Identity, user: &Username) -> Result<(), Error> {
+fn require_self(actor: &Identity, user: &Username) -> Result<(), Error> {
     if actor.admin || actor.username == *user {
         return Ok(());
     }
@@ -151,7 +186,7 @@ pub fn require_self(actor: &Identity, user: &Username) -> Result<(), Error> {
 }
 
 /// Refuses everybody but administrators.
-pub fn require_admin(actor: &Identity) -> Result<(), Error> {
+fn require_admin(actor: &Identity) -> Result<(), Error> {
     if actor.admin { Ok(()) } else { Err(Error::Forbidden("only administrators may do this".into())) }
 }
 

@@ -1,8 +1,13 @@
-//! Sessions: issued, listed, revoked.
+//! Sessions: issued, kept, listed, revoked.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::{Broker, Error, Revoke, settle::Secret, unknown_user};
+use super::{
+    Broker, Error, Revoke, Standing, require_self,
+    session_cache::{CachedSession, SessionKey},
+    settle::Secret,
+    unknown_user,
+};
 use crate::{
     identity::{Identity, Username},
     lake::{Access, LakePath, Lifetime, LifetimeError, Scope},
@@ -10,14 +15,16 @@ use crate::{
         AccessKey, MinioError, SessionKeys,
         ledger::{AccountState, Change, Generation, UserDoc},
     },
-    policy::SessionPolicy,
+    policy::{Narrowing, SessionPolicy},
 };
 
 /// What a session is asked to be. What is left out is the configuration's.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct SessionRequest {
     pub duration: Option<Duration>,
     pub scope: Option<Scope>,
+    /// What the session is to be narrowed to, besides.
+    pub narrow: Option<Narrowing>,
 }
 
 pub struct IssuedSession {
@@ -26,32 +33,54 @@ pub struct IssuedSession {
 }
 
 impl Broker {
-    pub async fn issue_session(&self, actor: &Identity, request: SessionRequest) -> Result<IssuedSession, Error> {
-        let token_left = actor.expires_at.duration_since(self.now());
-        let token_left = Duration::try_from(token_left).unwrap_or_default();
-        let asked = request.duration.unwrap_or(self.limits.default.min(token_left).max(crate::lake::MIN_LIFETIME));
-        let life = Lifetime::new(asked, self.limits.max, token_left).map_err(|error| match error {
-            LifetimeError::OutOfRange { .. } => Error::Invalid(error.to_string()),
-            LifetimeError::TokenEnds { .. } => Error::TokenEnds(error.to_string()),
-        })?;
-        let scope = request.scope.unwrap_or_else(|| self.limits.default_scope.clone());
+    /// Issues session keys that nobody has had before.
+    pub async fn issue_session(&self, actor: &Identity, request: &SessionRequest) -> Result<IssuedSession, Error> {
+        let life = self.lifetime(actor, request)?;
         let doc = self.ensure_user(&actor.username).await?;
-        match self.assume(&doc, life, &scope).await {
-            // MinIO does not know the user, or not with this secret: somebody changed it behind our back.
-            Err(Error::Minio(MinioError::Denied { .. } | MinioError::NotFound { .. } | MinioError::Refused { .. })) => {
-                let doc = self.settle_user(&actor.username, Secret::Reset).await?;
-                let doc = doc.ok_or_else(|| unknown_user(&actor.username))?;
-                self.assume(&doc, life, &scope).await
-            }
-            issued => issued,
-        }
+        let standing = self.standing(&doc).await?;
+        let policy = self.ceiling(&doc, standing, request)?;
+        self.assume(&doc, policy, life).await
     }
 
-    async fn assume(&self, doc: &UserDoc, life: Lifetime, scope: &Scope) -> Result<IssuedSession, Error> {
+    /// Session keys that serve everybody who asks for the same: kept until half of their life is over, or the user's ledger
+    /// document or groups make other ones. What changed elsewhere counts within [`super::snapshots::FRESH_FOR`].
+    pub async fn shared_session(
+        &self,
+        actor: &Identity,
+        request: &SessionRequest,
+    ) -> Result<Arc<CachedSession>, Error> {
+        let life = self.lifetime(actor, request)?;
+        let snapshot = self.snapshot(&actor.username).await?;
+        let policy = self.ceiling(&snapshot.doc, snapshot.standing.clone(), request)?;
+        let key = SessionKey {
+            user: snapshot.doc.session_user.user.clone(),
+            policy: policy.json.clone(),
+            asked: life.asked(),
+        };
+        let issue = async { self.assume(&snapshot.doc, policy, life).await };
+        self.session_cache.get(key, self.now(), actor.expires_at, issue).await
+    }
+
+    fn lifetime(&self, actor: &Identity, request: &SessionRequest) -> Result<Lifetime, Error> {
+        let token_left = actor.expires_at.duration_since(self.now());
+        let token_left = Duration::try_from(token_left).unwrap_or_default();
+        let asked = request.duration.unwrap_or(self.limits.default);
+        Lifetime::new(asked, self.limits.max, token_left).map_err(|error| match error {
+            LifetimeError::OutOfRange { .. } => Error::Invalid(error.to_string()),
+            LifetimeError::TokenEnds { .. } => Error::TokenEnds(error.to_string()),
+        })
+    }
+
+    fn ceiling(
+        &self,
+        doc: &UserDoc,
+        standing: Vec<Standing>,
+        request: &SessionRequest,
+    ) -> Result<SessionPolicy, Error> {
         if doc.state != AccountState::Enabled {
             return Err(Error::Disabled(doc.username.clone()));
         }
-        let standing = self.standing(doc).await?;
+        let scope = request.scope.as_ref().unwrap_or(&self.limits.default_scope);
         let granted: Vec<(LakePath, Access)> = standing.into_iter().map(|s| (s.path, s.access)).collect();
         if let Scope::Listed(listed) = scope {
             let within = |(path, access): &&(LakePath, Access)| {
@@ -61,25 +90,49 @@ impl Broker {
                 return Err(Error::ScopeExceeds(path.to_string()));
             }
         }
-        let policy = SessionPolicy::ceiling(&self.templates, self.lake.bucket(), &granted, scope)
-            .map_err(|error| Error::Invalid(error.to_string()))?;
-        let keys = self.minio.assume_role(&doc.session_user.user, &policy.json, life).await?;
+        SessionPolicy::ceiling(&self.templates, self.lake.bucket(), &granted, scope, request.narrow.as_ref())
+            .map_err(|error| Error::Invalid(error.to_string()))
+    }
+
+    async fn assume(&self, doc: &UserDoc, policy: SessionPolicy, life: Lifetime) -> Result<IssuedSession, Error> {
+        let keys = match self.minio.assume_role(&doc.session_user.user, &policy.json, life).await {
+            // MinIO does not know the user, or not with this secret: somebody changed it behind our back.
+            Err(MinioError::Denied { .. } | MinioError::NotFound { .. } | MinioError::Refused { .. }) => {
+                let doc = self.settle_user(&doc.username, Secret::Reset).await?;
+                let doc = doc.ok_or_else(|| Error::Conflict("the account was deleted meanwhile".into()))?;
+                if doc.state != AccountState::Enabled {
+                    return Err(Error::Disabled(doc.username));
+                }
+                self.minio.assume_role(&doc.session_user.user, &policy.json, life).await?
+            }
+            keys => keys?,
+        };
         Ok(IssuedSession { keys, policy })
     }
 
-    /// The keys of the user's sessions that are not over, as MinIO has them.
+    /// The keys of the user's sessions that are not over, as MinIO has them. None of who was never here.
     pub async fn sessions(&self, user: &Username) -> Result<Vec<AccessKey>, Error> {
-        let doc = self.known_user(user).await?;
-        Ok(self.minio.sessions(&doc.session_user.user).await?)
+        match self.ledger.read::<UserDoc>(user).await? {
+            Some(doc) => Ok(self.minio.sessions(&doc.session_user.user).await?),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Ends all sessions of the user, at once and for good: the next generation of their MinIO user is made, and this one
-    /// deleted.
-    pub async fn revoke(&self, user: &Username, what: Revoke) -> Result<(), Error> {
+    /// deleted. For the user and administrators.
+    pub async fn revoke(&self, actor: &Identity, user: &Username, what: Revoke) -> Result<(), Error> {
+        require_self(actor, user)?;
         let next = Generation::new(user);
         let revoked = self.ledger.update::<UserDoc, Error>(user, |doc| {
-            let mut doc = doc.ok_or_else(|| unknown_user(user))?;
-            doc.retired.push(std::mem::replace(&mut doc.session_user, next.clone()).user);
+            let mut doc = match doc {
+                Some(doc) => doc,
+                // Who was never here has no sessions.
+                None if actor.username == *user => return Ok(Change::Keep),
+                None => return Err(unknown_user(user)),
+            };
+            if doc.session_user.user != next.user {
+                doc.retired.push(std::mem::replace(&mut doc.session_user, next.clone()).user);
+            }
             if what == Revoke::SessionsAndLakeKeys {
                 doc.retired.extend(doc.key_user.take().map(|generation| generation.user));
                 doc.lake_keys.clear();

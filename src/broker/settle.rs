@@ -1,20 +1,19 @@
 //! Making MinIO what the ledger says, for one user or one group.
 //!
 //! A policy's name holds the hash of its content, and the policies of a user or group are swapped in one step: nobody ever
-//! has less or more than either the old or the new ones in between, and a late step of an outrun writer fails, because the
-//! policies that it would attach are gone.
+//! has less or more than either the old or the new ones in between. A writer that was outrun attaches nothing: it looks at
+//! the ledger again before it does, and who changed the ledger in between deletes the policies that it would attach.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_lc_rs::digest;
-use futures::future::try_join_all;
 
-use super::{Broker, Error};
+use super::{Broker, Error, all};
 use crate::{
     identity::Username,
-    lake::{GroupName, Reach, Role},
+    lake::{Grant, GroupName, LakePath, Reach, Role},
     minio::{
-        GroupInfo, Incarnation, MinioError, MinioGroup, PREFIX, Status, UserInfo,
+        Incarnation, MinioError, MinioGroup, MinioUser, PREFIX, Status,
         ledger::{AccountState, Change, Generation, GroupDoc, UserDoc},
     },
     policy::{LivePolicy, PolicyDocument},
@@ -22,6 +21,10 @@ use crate::{
 
 /// How often one change may be outrun by others.
 const MAX_ROUNDS: usize = 20;
+
+/// A policy that allows nothing: what stale policies become when they cannot be taken off.
+const NOTHING: &str =
+    r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":["s3:*"],"Resource":["arn:aws:s3:::*"]}]}"#;
 
 /// What to do about a secret that MinIO may not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,183 +42,287 @@ enum Seen {
     Changed,
 }
 
-/// A policy document with its name at MinIO.
-struct Named {
-    name: String,
-    document: PolicyDocument,
+/// What a MinIO user should have.
+struct Wanted {
+    status: Status,
+    groups: BTreeSet<String>,
+    policies: Policies,
 }
 
+/// Policy documents by their names at MinIO.
+type Policies = BTreeMap<String, PolicyDocument>;
+
 impl Broker {
-    /// Gives the document that MinIO agrees with now; nothing if there is no such user.
-    pub(super) async fn settle_user(&self, user: &Username, mut secret: Secret) -> Result<Option<UserDoc>, Error> {
+    /// Makes MinIO what the user's document says, and gives that document; nothing if there is no such user.
+    pub(super) async fn settle_user(&self, user: &Username, secret: Secret) -> Result<Option<UserDoc>, Error> {
+        self.settle_user_after(user, None, secret).await
+    }
+
+    /// The same after a change to the document, which was `before`.
+    pub(super) async fn settle_user_after(
+        &self,
+        user: &Username,
+        before: Option<&UserDoc>,
+        mut secret: Secret,
+    ) -> Result<Option<UserDoc>, Error> {
         let _turn = self.turns.wait(user.as_str()).await;
+        let mut stale: BTreeSet<String> =
+            before.map(|doc| self.user_policies(doc).into_keys().collect()).unwrap_or_default();
+        let mut looked_again = false;
         for _ in 0..MAX_ROUNDS {
             let Some(doc) = self.ledger.read::<UserDoc>(user).await? else { return Ok(None) };
-            if self.settle_user_once(&doc, secret).await? == Seen::AsItShouldBe {
+            let seen = match self.settle_user_once(&doc, secret, &mut stale).await {
+                // Somebody else was faster, and has taken away what we were about to use.
+                Err(Error::Minio(MinioError::NotFound { .. })) => Seen::Changed,
+                seen => seen?,
+            };
+            secret = Secret::Trust;
+            if seen == Seen::AsItShouldBe
+                && (self.remove_policies(&stale, &self.user_policies(&doc)).await? || looked_again)
+            {
                 return Ok(Some(doc));
             }
-            secret = Secret::Trust;
+            looked_again = seen == Seen::AsItShouldBe;
         }
         Err(outrun(user.as_str()))
     }
 
-    pub(super) async fn settle_group(&self, group: &GroupName) -> Result<Option<GroupDoc>, Error> {
+    /// Makes MinIO what the group's document says, which was `before`, if it was changed.
+    pub(super) async fn settle_group(&self, group: &GroupName, before: Option<&GroupDoc>) -> Result<(), Error> {
         let _turn = self.turns.wait(&group.key()).await;
+        let policies = |doc: &GroupDoc| self.group_policies(doc).into_iter().flat_map(|(_, policies)| policies);
+        let mut stale: BTreeSet<String> = before.into_iter().flat_map(policies).map(|(name, _)| name).collect();
+        let mut looked_again = false;
         for _ in 0..MAX_ROUNDS {
-            let Some(doc) = self.ledger.read::<GroupDoc>(group).await? else { return Ok(None) };
-            if self.settle_group_once(&doc).await? == Seen::AsItShouldBe {
-                return Ok(Some(doc));
+            let Some(doc) = self.ledger.read::<GroupDoc>(group).await? else { return Ok(()) };
+            let seen = match self.settle_group_once(&doc, &mut stale).await {
+                Err(Error::Minio(MinioError::NotFound { .. })) => Seen::Changed,
+                seen => seen?,
+            };
+            if seen == Seen::AsItShouldBe
+                && (self.remove_policies(&stale, &policies(&doc).collect()).await? || looked_again)
+            {
+                return Ok(());
             }
+            looked_again = seen == Seen::AsItShouldBe;
         }
         Err(outrun(group.as_str()))
     }
 
     /// The groups that the user is a member of, by the groups' own word.
     pub(super) async fn memberships(&self, doc: &UserDoc) -> Result<Vec<(GroupDoc, Role)>, Error> {
-        let reads = doc.groups.iter().map(|group| self.ledger.read::<GroupDoc>(group));
-        let groups = try_join_all(reads).await?.into_iter().flatten().filter(|group| !group.deleting);
+        // Two spellings of one name are one group.
+        let groups: BTreeMap<String, &GroupName> = doc.groups.iter().map(|group| (group.key(), group)).collect();
+        let groups = all(groups.into_values().map(|group| self.ledger.read::<GroupDoc>(group))).await?;
+        let groups = groups.into_iter().flatten().filter(|group| !group.deleting);
         Ok(groups.filter_map(|group| group.members.get(&doc.username).copied().map(|role| (group, role))).collect())
     }
 
-    /// The policies of a user by name.
+    /// What a user has by name.
     pub(super) fn live_policy(&self, doc: &UserDoc) -> LivePolicy {
         let home = self.lake.home(&doc.username);
         LivePolicy::of_user(&self.templates, self.lake.bucket(), &home, reaches(&doc.grants))
     }
 
-    async fn settle_user_once(&self, doc: &UserDoc, secret: Secret) -> Result<Seen, Error> {
+    /// What a member of this role has by a group.
+    pub(super) fn group_policy(&self, doc: &GroupDoc, role: Role) -> LivePolicy {
+        let of = match role {
+            Role::Reader => LivePolicy::of_readers,
+            Role::Writer | Role::Steward => LivePolicy::of_writers,
+        };
+        of(&self.templates, self.lake.bucket(), &self.lake.workspace(&doc.group), reaches(&doc.grants))
+    }
+
+    fn user_policies(&self, doc: &UserDoc) -> Policies {
+        named(&policy_base(doc), &self.live_policy(doc))
+    }
+
+    fn group_policies(&self, doc: &GroupDoc) -> [(MinioGroup, Policies); 2] {
+        [Role::Reader, Role::Writer].map(|role| {
+            let group = MinioGroup::new(&doc.group, &doc.incarnation, role);
+            let policies = named(group.as_str(), &self.group_policy(doc, role));
+            (group, policies)
+        })
+    }
+
+    async fn settle_user_once(
+        &self,
+        doc: &UserDoc,
+        secret: Secret,
+        stale: &mut BTreeSet<String>,
+    ) -> Result<Seen, Error> {
         let status = match doc.state {
             AccountState::Enabled => Status::Enabled,
             AccountState::Disabled => Status::Disabled,
             AccountState::Deleting => return Ok(Seen::AsItShouldBe),
         };
-        let groups: BTreeSet<String> = self
-            .memberships(doc)
-            .await?
-            .iter()
-            .map(|(group, role)| MinioGroup::new(&group.group, &group.incarnation, *role).as_str().to_owned())
-            .collect();
-        let base = format!("{PREFIX}{}-{}", doc.username, doc.incarnation.as_str());
-        let policies = named(&base, &self.live_policy(doc));
-        let mut seen = Seen::AsItShouldBe;
-        let mut attached = BTreeSet::new();
+        // First of all: these are to lose what they have.
+        let mut seen = self.remove_retired(doc).await?;
+        let groups = self.memberships(doc).await?;
+        let groups = groups.iter().map(|(group, role)| MinioGroup::new(&group.group, &group.incarnation, *role));
+        let groups = groups.map(|group| group.as_str().to_owned()).collect();
+        let wanted = Wanted { status, groups, policies: self.user_policies(doc) };
         for generation in [Some(&doc.session_user), doc.key_user.as_ref()].into_iter().flatten() {
-            let info = match self.minio.user(&generation.user).await {
-                Ok(info) => Some(info),
-                Err(MinioError::NotFound { .. }) => None,
-                Err(error) => return Err(error.into()),
-            };
-            match info {
-                None if generation.made => {
-                    self.next_generation(doc, generation).await?;
-                    return Ok(Seen::Changed);
-                }
-                Some(_) if secret == Secret::Trust => {}
-                None | Some(_) => {
-                    self.minio.put_user(&generation.user, status).await?;
-                    seen = Seen::Changed;
-                }
-            }
-            if !generation.made {
-                self.folders(&self.lake.home(&doc.username)).await?;
-            }
-            let info = info.unwrap_or(UserInfo { status, ..UserInfo::default() });
-            let before = names(&info.policy_name);
-            if self.put_missing(&policies, &before).await? == Seen::Changed {
+            if self.settle_generation(doc, generation, &wanted, secret, stale).await? == Seen::Changed {
                 seen = Seen::Changed;
-                let wanted = list(&policies);
-                match self.minio.attach_to_user(&generation.user, &wanted).await {
-                    Ok(()) => attached.extend(before),
-                    // Another writer was faster, and has taken the policies away again.
-                    Err(MinioError::NotFound { .. }) => return Ok(Seen::Changed),
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            let member_of: BTreeSet<String> =
-                info.member_of.into_iter().filter(|group| group.starts_with(PREFIX)).collect();
-            for group in member_of.difference(&groups) {
-                seen = Seen::Changed;
-                ignore_missing(self.minio.remove_members(group, &[generation.user.as_str()]).await)?;
-            }
-            for group in groups.difference(&member_of) {
-                seen = Seen::Changed;
-                self.minio.add_members(group, &[&generation.user]).await?;
-            }
-            if info.status != status {
-                seen = Seen::Changed;
-                self.minio.set_user_status(&generation.user, status).await?;
-            }
-            if !generation.made {
-                seen = Seen::Changed;
-                self.mark_made(doc, generation).await?;
             }
         }
-        if !doc.retired.is_empty() {
-            seen = Seen::Changed;
-            try_join_all(doc.retired.iter().map(|user| self.minio.remove_user(user))).await?;
-            self.change_user(doc, |now| now.retired.retain(|user| !doc.retired.contains(user))).await?;
-        }
-        self.remove_stale(&base, &policies, &attached).await?;
         Ok(seen)
     }
 
-    async fn settle_group_once(&self, doc: &GroupDoc) -> Result<Seen, Error> {
+    async fn settle_generation(
+        &self,
+        doc: &UserDoc,
+        generation: &Generation,
+        wanted: &Wanted,
+        secret: Secret,
+        stale: &mut BTreeSet<String>,
+    ) -> Result<Seen, Error> {
+        let user = &generation.user;
+        let mut seen = Seen::AsItShouldBe;
+        let mut info = match self.minio.user(user).await? {
+            Some(info) => {
+                if secret == Secret::Reset && !self.put_user(doc, user, info.status).await? {
+                    return Ok(Seen::Changed);
+                }
+                info
+            }
+            None if generation.made => {
+                self.next_generation(doc, generation).await?;
+                return Ok(Seen::Changed);
+            }
+            None => {
+                // Enabled, because nothing can be attached to who is not. Nobody has keys of it yet.
+                if !self.put_user(doc, user, Status::Enabled).await? {
+                    return Ok(Seen::Changed);
+                }
+                seen = Seen::Changed;
+                Default::default()
+            }
+        };
+        if !generation.made {
+            self.folders(&self.lake.home(&doc.username)).await?;
+        }
+        let attached = names(&info.policy_name);
+        let enabling = info.status == Status::Disabled && wanted.status == Status::Enabled;
+        let may_attach = info.status == Status::Enabled || enabling;
+        if enabling || may_attach && !attached.iter().eq(wanted.policies.keys()) {
+            seen = Seen::Changed;
+            stale.extend(attached.iter().cloned());
+            if enabling {
+                self.empty_policies(doc, &attached, &wanted.policies).await?;
+            }
+            let missing = wanted.policies.iter().filter(|(name, _)| enabling || !attached.contains(*name));
+            self.put_policies(missing).await?;
+            if self.ledger.read::<UserDoc>(&doc.username).await?.is_none_or(|now| now.revision != doc.revision) {
+                return Ok(Seen::Changed);
+            }
+            if enabling {
+                self.minio.set_user_status(user, Status::Enabled).await?;
+                info.status = Status::Enabled;
+            }
+            self.minio.attach_to_user(user, &list(&wanted.policies)).await?;
+        }
+        let member_of: BTreeSet<String> =
+            info.member_of.into_iter().filter(|group| group.starts_with(PREFIX)).collect();
+        for group in member_of.difference(&wanted.groups) {
+            seen = Seen::Changed;
+            self.minio.remove_members(group, &[user.as_str()]).await?;
+        }
+        for group in wanted.groups.difference(&member_of) {
+            seen = Seen::Changed;
+            self.minio.add_members(group, &[user]).await?;
+        }
+        if info.status != wanted.status {
+            seen = Seen::Changed;
+            self.minio.set_user_status(user, wanted.status).await?;
+        }
+        if !generation.made {
+            seen = Seen::Changed;
+            self.mark_made(doc, generation).await?;
+        }
+        Ok(seen)
+    }
+
+    async fn settle_group_once(&self, doc: &GroupDoc, stale: &mut BTreeSet<String>) -> Result<Seen, Error> {
         if doc.deleting {
             return Ok(Seen::AsItShouldBe);
         }
-        let workspace = self.lake.workspace(&doc.group);
-        let (templates, bucket) = (&self.templates, self.lake.bucket());
-        let kinds = [
-            (Role::Reader, LivePolicy::of_readers(templates, bucket, &workspace, reaches(&doc.grants))),
-            (Role::Writer, LivePolicy::of_writers(templates, bucket, &workspace, reaches(&doc.grants))),
-        ];
         let mut seen = Seen::AsItShouldBe;
-        for (role, policy) in kinds {
-            let group = MinioGroup::new(&doc.group, &doc.incarnation, role);
-            let policies = named(group.as_str(), &policy);
-            let info = match self.minio.group(&group).await {
-                Ok(info) => info,
-                Err(MinioError::NotFound { .. }) => {
-                    self.folders(&workspace).await?;
+        for (group, policies) in self.group_policies(doc) {
+            let info = match self.minio.group(&group).await? {
+                Some(info) => info,
+                None => {
+                    self.folders(&self.lake.workspace(&doc.group)).await?;
                     self.minio.add_members(group.as_str(), &[]).await?;
-                    GroupInfo::default()
+                    Default::default()
                 }
-                Err(error) => return Err(error.into()),
             };
-            let before = names(&info.policy);
-            if self.put_missing(&policies, &before).await? == Seen::Changed {
-                seen = Seen::Changed;
-                match self.minio.attach_to_group(&group, &list(&policies)).await {
-                    Ok(()) => self.remove_stale(group.as_str(), &policies, &before).await?,
-                    Err(MinioError::NotFound { .. }) => return Ok(Seen::Changed),
-                    Err(error) => return Err(error.into()),
-                }
+            let attached = names(&info.policy);
+            if attached.iter().eq(policies.keys()) {
+                continue;
             }
+            seen = Seen::Changed;
+            stale.extend(attached.iter().cloned());
+            self.put_policies(policies.iter().filter(|(name, _)| !attached.contains(*name))).await?;
+            if self.ledger.read::<GroupDoc>(&doc.group).await?.is_none_or(|now| now.revision != doc.revision) {
+                return Ok(Seen::Changed);
+            }
+            self.minio.attach_to_group(&group, &list(&policies)).await?;
         }
         Ok(seen)
     }
 
-    /// Puts the policies that are not attached yet. `AsItShouldBe`: exactly these are attached.
-    async fn put_missing(&self, policies: &[Named], attached: &BTreeSet<String>) -> Result<Seen, Error> {
-        if policies.len() == attached.len() && policies.iter().all(|policy| attached.contains(&policy.name)) {
+    /// Puts a MinIO user with its derived secret. `false`: it is no generation of the user's any more, and is gone again.
+    async fn put_user(&self, doc: &UserDoc, user: &MinioUser, status: Status) -> Result<bool, Error> {
+        self.minio.put_user(user, status).await?;
+        let now = self.ledger.read::<UserDoc>(&doc.username).await?;
+        let is_theirs = now.is_some_and(|now| {
+            now.state != AccountState::Deleting
+                && (now.session_user.user == *user || now.key_user.is_some_and(|generation| generation.user == *user))
+        });
+        if !is_theirs {
+            self.minio.remove_user(user).await?;
+        }
+        Ok(is_theirs)
+    }
+
+    async fn remove_retired(&self, doc: &UserDoc) -> Result<Seen, Error> {
+        if doc.retired.is_empty() {
             return Ok(Seen::AsItShouldBe);
         }
-        for policy in policies.iter().filter(|policy| !attached.contains(&policy.name)) {
-            self.minio.put_policy(&policy.name, &policy.document.to_json()).await?;
-        }
+        all(doc.retired.iter().map(|user| self.minio.remove_user(user))).await?;
+        self.change_user(doc, |now| now.retired.retain(|user| !doc.retired.contains(user))).await?;
         Ok(Seen::Changed)
     }
 
-    /// Removes what was attached before and is not wanted any more: ours only, and not what somebody has attached again.
-    async fn remove_stale(&self, base: &str, wanted: &[Named], before: &BTreeSet<String>) -> Result<(), Error> {
-        let is_stale = |name: &&String| name.starts_with(base) && wanted.iter().all(|policy| policy.name != **name);
-        for name in before.iter().filter(is_stale) {
-            match self.minio.remove_policy(name).await {
-                Ok(()) | Err(MinioError::InUse { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
+    async fn put_policies(&self, policies: impl Iterator<Item = (&String, &PolicyDocument)>) -> Result<(), Error> {
+        for (name, document) in policies {
+            self.minio.put_policy(name, &document.to_json()).await?;
         }
         Ok(())
+    }
+
+    /// Makes the stale ones among these policies allow nothing: MinIO takes none off who is disabled, and enabled they would
+    /// have them for a moment.
+    async fn empty_policies(&self, doc: &UserDoc, attached: &BTreeSet<String>, wanted: &Policies) -> Result<(), Error> {
+        let base = policy_base(doc);
+        for name in attached.iter().filter(|name| name.starts_with(&base) && !wanted.contains_key(*name)) {
+            self.minio.put_policy(name, NOTHING).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes stale policies: ours only, and none that is wanted. `false`: somebody has one of them attached.
+    async fn remove_policies(&self, stale: &BTreeSet<String>, wanted: &Policies) -> Result<bool, Error> {
+        let mut all_removed = true;
+        for name in stale.iter().filter(|name| name.starts_with(PREFIX) && !wanted.contains_key(*name)) {
+            match self.minio.remove_policy(name).await {
+                Err(MinioError::InUse { .. }) => all_removed = false,
+                removed => removed?,
+            }
+        }
+        Ok(all_removed)
     }
 
     async fn next_generation(&self, doc: &UserDoc, lost: &Generation) -> Result<(), Error> {
@@ -253,32 +360,44 @@ impl Broker {
             .map(|_| ())
     }
 
-    pub(super) async fn folders(&self, folders: &[crate::lake::LakePath]) -> Result<(), Error> {
+    pub(super) async fn folders(&self, folders: &[LakePath]) -> Result<(), Error> {
         let bucket = self.lake.bucket();
-        try_join_all(folders.iter().map(|folder| self.minio.ensure_folder(bucket, folder.as_str()))).await?;
+        all(folders.iter().map(|folder| self.minio.ensure_folder(bucket, folder.as_str()))).await?;
         Ok(())
     }
 
-    /// Removes the MinIO groups of a group, and their policies.
+    /// Takes MinIO users away, with their sessions and keys, and then their policies.
+    pub(super) async fn remove_minio_users(&self, users: impl IntoIterator<Item = &MinioUser>) -> Result<(), Error> {
+        let mut policies = BTreeSet::new();
+        for user in users {
+            let Some(info) = self.minio.user(user).await? else { continue };
+            policies.extend(names(&info.policy_name));
+            self.minio.remove_user(user).await?;
+        }
+        self.remove_policies(&policies, &Policies::new()).await.map(|_| ())
+    }
+
+    /// Takes the MinIO groups of a group away, and then their policies.
     pub(super) async fn remove_minio_groups(&self, group: &GroupName, incarnation: &Incarnation) -> Result<(), Error> {
         for role in [Role::Reader, Role::Writer] {
             let group = MinioGroup::new(group, incarnation, role);
-            let info = match self.minio.group(&group).await {
-                Ok(info) => info,
-                Err(MinioError::NotFound { .. }) => continue,
-                Err(error) => return Err(error.into()),
-            };
+            let Some(info) = self.minio.group(&group).await? else { continue };
             let members: Vec<&str> = info.members.iter().map(String::as_str).collect();
             self.minio.remove_members(group.as_str(), &members).await?;
             self.minio.remove_group(&group).await?;
-            self.remove_stale(group.as_str(), &[], &names(&info.policy)).await?;
+            self.remove_policies(&names(&info.policy), &Policies::new()).await?;
         }
         Ok(())
     }
 }
 
-pub(super) fn reaches(grants: &std::collections::BTreeMap<crate::lake::LakePath, crate::lake::Grant>) -> Vec<Reach> {
-    let reach = |(path, grant): (&crate::lake::LakePath, &crate::lake::Grant)| Reach {
+/// What the names of a user's policies begin with.
+fn policy_base(doc: &UserDoc) -> String {
+    format!("{PREFIX}{}-{}", doc.username, doc.incarnation.as_str())
+}
+
+fn reaches(grants: &BTreeMap<LakePath, Grant>) -> Vec<Reach> {
+    let reach = |(path, grant): (&LakePath, &Grant)| Reach {
         path: path.clone(),
         access: grant.access,
         until: grant.expires_at,
@@ -286,29 +405,22 @@ pub(super) fn reaches(grants: &std::collections::BTreeMap<crate::lake::LakePath,
     grants.iter().map(reach).collect()
 }
 
-fn named(base: &str, policy: &LivePolicy) -> Vec<Named> {
+fn named(base: &str, policy: &LivePolicy) -> Policies {
     let name = |document: &PolicyDocument| {
         let hash = digest::digest(&digest::SHA256, document.to_json().as_bytes());
         let hash: String = hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        Named { name: format!("{base}-{hash}"), document: document.clone() }
+        (format!("{base}-{hash}"), document.clone())
     };
     policy.documents().iter().map(name).collect()
 }
 
-fn list(policies: &[Named]) -> Vec<String> {
-    policies.iter().map(|policy| policy.name.clone()).collect()
+fn list(policies: &Policies) -> Vec<String> {
+    policies.keys().cloned().collect()
 }
 
 /// MinIO's list of names with commas between them.
-pub(super) fn names(list: &str) -> BTreeSet<String> {
+fn names(list: &str) -> BTreeSet<String> {
     list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
-}
-
-fn ignore_missing(answer: Result<(), MinioError>) -> Result<(), MinioError> {
-    match answer {
-        Err(MinioError::NotFound { .. }) => Ok(()),
-        answer => answer,
-    }
 }
 
 fn outrun(what: &str) -> Error {

@@ -3,23 +3,22 @@
 //! A grant is in its grantee's document. Before it is written, the owner's document notes the grantee, and after it the
 //! owner is looked at again: so a deletion of the owner, however it falls in between, finds the grant or undoes it.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
 
-use futures::{StreamExt, stream};
 use jiff::Timestamp;
 
-use super::{Broker, Error, settle::Secret, standing, unknown_group, unknown_user};
+use super::{Broker, Error, all, settle::Secret, standing, unknown_group, unknown_user};
 use crate::{
     identity::{Identity, Username},
     lake::{Access, Grant, GroupName, LakePath, Owner, Principal, Role},
     minio::{
-        Incarnation,
+        Incarnation, MinioError,
         ledger::{AccountState, Change, GroupDoc, LakeDoc, UserDoc},
     },
 };
-
-/// How many grantees are served side by side.
-const SIDE_BY_SIDE: usize = 16;
 
 /// A wish to share. Names are as the caller wrote them: each gets its own answer.
 pub struct Share {
@@ -52,7 +51,7 @@ pub struct Outcome {
 
 /// One life of an owner: what must still be there when a grant has been written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum OwnerLife {
+pub(super) enum OwnerLife {
     User(Username, Incarnation),
     Group(GroupName, Incarnation),
     Lake,
@@ -61,13 +60,9 @@ enum OwnerLife {
 impl Broker {
     /// Shares a folder that is `owner`'s. The latest word counts: it replaces an earlier grant on the same folder.
     pub async fn share(&self, actor: &Identity, owner: &Username, share: &Share) -> Result<SharedPath, Error> {
-        let life = self.may_share(actor, owner, &share.path).await?;
+        let life = self.may_give(actor, owner, &share.path).await?;
         if share.expires_at.is_some_and(|end| end <= self.now()) {
             return Err(Error::Invalid("`expires_at` is over already: give a time to come, or leave it out".into()));
-        }
-        if self.minio.object_exists(self.lake.bucket(), share.path.as_object_key()).await? {
-            let what = "is an object, and folders are shared: share the folder that it is in";
-            return Err(Error::Invalid(format!("`{}` {what}", share.path.as_object_key())));
         }
         let grant = Grant {
             access: share.access,
@@ -75,34 +70,23 @@ impl Broker {
             given_at: self.now(),
             expires_at: share.expires_at,
         };
-        let grantees = self.known_grantees(&share.with_users, &share.with_groups).await;
-        let known = grantees.iter().filter_map(|grantee| grantee.principal.as_ref().ok()).cloned().collect();
+        let grantees = self.known_grantees(&share.with_users, &share.with_groups).await?;
+        let known: BTreeSet<Principal> = grantees.iter().filter_map(|grantee| grantee.principal.clone().ok()).collect();
+        if share.expires_at.is_some() {
+            self.note_in_lake(|doc| doc.expiring.extend(known.iter().cloned())).await?;
+        }
         self.note_given(&life, known).await?;
-        let outcomes = stream::iter(grantees).map(async |grantee| {
-            let result = match &grantee.principal {
-                Err(error) => Err(error.clone()),
-                // What is theirs already needs no grant.
-                Ok(principal) if life.is(principal) => Ok(()),
-                Ok(principal) => self.give(&life, principal, &share.path, &grant).await,
-            };
-            grantee.outcome(result)
-        });
-        Ok(SharedPath { path: share.path.clone(), outcomes: outcomes.buffered(SIDE_BY_SIDE).collect().await })
+        let outcomes = self.for_each(grantees, &Deed::Give { owner: &life, path: &share.path, grant: &grant }).await?;
+        Ok(SharedPath { path: share.path.clone(), outcomes })
     }
 
     /// Takes back what was given on exactly this folder. An outcome is good when the grantee reaches neither the folder
     /// nor anything in it any more; else it says what is still open, and why.
     pub async fn unshare(&self, actor: &Identity, owner: &Username, unshare: &Unshare) -> Result<SharedPath, Error> {
         self.may_share(actor, owner, &unshare.path).await?;
-        let grantees = self.known_grantees(&unshare.from_users, &unshare.from_groups).await;
-        let outcomes = stream::iter(grantees).map(async |grantee| {
-            let result = match &grantee.principal {
-                Err(error) => Err(error.clone()),
-                Ok(principal) => self.take_back(principal, &unshare.path).await,
-            };
-            grantee.outcome(result)
-        });
-        Ok(SharedPath { path: unshare.path.clone(), outcomes: outcomes.buffered(SIDE_BY_SIDE).collect().await })
+        let grantees = self.known_grantees(&unshare.from_users, &unshare.from_groups).await?;
+        let outcomes = self.for_each(grantees, &Deed::TakeBack { path: &unshare.path }).await?;
+        Ok(SharedPath { path: unshare.path.clone(), outcomes })
     }
 
     /// Gives a group a folder, or takes it back: what `POST /groups/{group}` does with paths.
@@ -124,9 +108,42 @@ impl Broker {
         shared.outcomes.into_iter().try_for_each(|outcome| outcome.result)
     }
 
-    /// Whether the actor may share this folder, in the name of `owner`: a user's own, or their group's.
-    pub(super) async fn may_share_own(&self, actor: &Identity, path: &LakePath) -> Result<(), Error> {
-        self.may_share(actor, &actor.username, path).await.map(|_| ())
+    /// The same for each grantee that is known. Once MinIO is away, nobody else is tried: the answer is to come soon.
+    async fn for_each(&self, grantees: Vec<Grantee>, deed: &Deed<'_>) -> Result<Vec<Outcome>, Error> {
+        let outage = OnceLock::new();
+        all(grantees.into_iter().map(|grantee| self.serve(grantee, deed, &outage))).await
+    }
+
+    async fn serve(&self, grantee: Grantee, deed: &Deed<'_>, outage: &OnceLock<MinioError>) -> Result<Outcome, Error> {
+        let result = match (grantee.principal, outage.get()) {
+            (Err(error), _) => Err(error),
+            (Ok(_), Some(outage)) => Err(outage.clone().into()),
+            (Ok(principal), None) => match deed {
+                // What is theirs already needs no grant.
+                Deed::Give { owner, .. } if owner.is(&principal) => Ok(()),
+                Deed::Give { owner, path, grant } => self.give(owner, &principal, path, grant).await,
+                Deed::TakeBack { path } => self.take_back(&principal, path).await,
+            },
+        };
+        if let Err(Error::Minio(error @ MinioError::Unavailable { .. })) = &result {
+            outage.get_or_init(|| error.clone());
+        }
+        Ok(Outcome { grantee: grantee.name, kind: grantee.kind, result })
+    }
+
+    /// Whether the actor may share this path in the name of `owner` (a user's own, or their group's), and it is a folder.
+    pub(super) async fn may_give(
+        &self,
+        actor: &Identity,
+        owner: &Username,
+        path: &LakePath,
+    ) -> Result<OwnerLife, Error> {
+        let life = self.may_share(actor, owner, path).await?;
+        if self.minio.object_exists(self.lake.bucket(), path.as_object_key()).await? {
+            let what = "is an object, and folders are shared: share the folder that it is in";
+            return Err(Error::Invalid(format!("`{}` {what}", path.as_object_key())));
+        }
+        Ok(life)
     }
 
     async fn may_share(&self, actor: &Identity, owner: &Username, path: &LakePath) -> Result<OwnerLife, Error> {
@@ -154,15 +171,22 @@ impl Broker {
         }
     }
 
-    async fn known_grantees(&self, users: &[String], groups: &[String]) -> Vec<Grantee> {
-        let users = stream::iter(users.to_vec())
-            .map(|name| async move { Grantee { principal: self.known_grantee_user(&name).await, kind: "user", name } });
-        let groups = stream::iter(groups.to_vec()).map(|name| async move {
-            Grantee { principal: self.known_grantee_group(&name).await, kind: "group", name }
-        });
-        let mut grantees: Vec<Grantee> = users.buffered(SIDE_BY_SIDE).collect().await;
-        grantees.extend(groups.buffered(SIDE_BY_SIDE).collect::<Vec<_>>().await);
-        grantees
+    /// Each name with who it is, or why it is nobody. An error: nobody can say now.
+    async fn known_grantees(&self, users: &[String], groups: &[String]) -> Result<Vec<Grantee>, Error> {
+        let users = all(users.iter().map(|name| self.known_grantee(name, "user"))).await?;
+        let groups = all(groups.iter().map(|name| self.known_grantee(name, "group"))).await?;
+        Ok(users.into_iter().chain(groups).collect())
+    }
+
+    async fn known_grantee(&self, name: &str, kind: &'static str) -> Result<Grantee, Error> {
+        let principal = match kind {
+            "user" => self.known_grantee_user(name).await,
+            _ => self.known_grantee_group(name).await,
+        };
+        match principal {
+            Err(error @ Error::Minio(_)) => Err(error),
+            principal => Ok(Grantee { name: name.to_owned(), kind, principal }),
+        }
     }
 
     async fn known_grantee_user(&self, name: &str) -> Result<Principal, Error> {
@@ -197,15 +221,17 @@ impl Broker {
                 });
                 noted.await.map(|_| ())
             }
-            OwnerLife::Lake => {
-                let noted = self.ledger.update::<LakeDoc, Error>(&(), |doc| {
-                    let mut doc = doc.unwrap_or_default();
-                    doc.given.extend(grantees.iter().cloned());
-                    Ok(Change::Put(doc))
-                });
-                noted.await.map(|_| ())
-            }
+            OwnerLife::Lake => self.note_in_lake(|doc| doc.given.extend(grantees.iter().cloned())).await,
         }
+    }
+
+    async fn note_in_lake(&self, note: impl Fn(&mut LakeDoc)) -> Result<(), Error> {
+        let noted = self.ledger.update::<LakeDoc, Error>(&(), |doc| {
+            let mut doc = doc.unwrap_or_default();
+            note(&mut doc);
+            Ok(Change::Put(doc))
+        });
+        noted.await.map(|_| ())
     }
 
     async fn is_alive(&self, owner: &OwnerLife) -> Result<bool, Error> {
@@ -221,15 +247,15 @@ impl Broker {
     }
 
     async fn give(&self, owner: &OwnerLife, to: &Principal, path: &LakePath, grant: &Grant) -> Result<(), Error> {
-        let given = self.change_grants(to, |grants| {
+        let before = self.change_grants(to, |grants| {
             grants.insert(path.clone(), grant.clone());
         });
-        given.await?;
+        let before = before.await?;
         if !self.is_alive(owner).await? {
             self.take_away(to, std::slice::from_ref(path)).await?;
             return Err(Error::Conflict("the folder's owner was deleted meanwhile".into()));
         }
-        self.settle(to).await
+        self.settle_after(before).await
     }
 
     async fn take_back(&self, from: &Principal, path: &LakePath) -> Result<(), Error> {
@@ -252,25 +278,54 @@ impl Broker {
 
     /// Removes the grant on exactly this folder, and makes MinIO agree whether there was one or not.
     pub(super) async fn take_exactly(&self, from: &Principal, path: &LakePath) -> Result<(), Error> {
-        self.change_grants(from, |grants| {
+        let before = self.change_grants(from, |grants| {
             grants.remove(path);
-        })
-        .await?;
-        self.settle(from).await
+        });
+        self.settle_after(before.await?).await
     }
 
     /// Removes every grant in these folders, and makes MinIO agree.
     pub(super) async fn take_away(&self, from: &Principal, folders: &[LakePath]) -> Result<(), Error> {
-        self.change_grants(from, |grants| grants.retain(|path, _| !folders.iter().any(|folder| folder.covers(path))))
-            .await?;
-        self.settle(from).await
+        let before = self.change_grants(from, |grants| {
+            grants.retain(|path, _| !folders.iter().any(|folder| folder.covers(path)));
+        });
+        self.settle_after(before.await?).await
     }
 
+    /// Removes every grant that is over, and makes MinIO agree. A policy's own end is not enough: MinIO can be told another
+    /// time by a request header (minio-facts).
+    pub async fn remove_ended_grants(&self) -> Result<(), Error> {
+        let expiring = self.ledger.read::<LakeDoc>(&()).await?.unwrap_or_default().expiring;
+        all(expiring.iter().map(async |principal| {
+            let grants = match principal {
+                Principal::User(user) => self.ledger.read::<UserDoc>(user).await?.map(|doc| doc.grants),
+                Principal::Group(group) => self.ledger.read::<GroupDoc>(group).await?.map(|doc| doc.grants),
+            };
+            let now = self.now();
+            if !grants.unwrap_or_default().values().any(|grant| grant.is_over(now)) {
+                return Ok(());
+            }
+            match self.take_away(principal, &[]).await {
+                // They are gone, and their grants with them.
+                Err(Error::NotFound(_)) => Ok(()),
+                taken => taken,
+            }
+        }))
+        .await
+        .map(|_| ())
+    }
+
+    /// Changes what a user or group was given, and gives the document before.
     async fn change_grants(
         &self,
         of: &Principal,
-        change: impl Fn(&mut std::collections::BTreeMap<LakePath, Grant>),
-    ) -> Result<(), Error> {
+        change: impl Fn(&mut BTreeMap<LakePath, Grant>),
+    ) -> Result<Before, Error> {
+        let now = self.now();
+        let change = |grants: &mut BTreeMap<LakePath, Grant>| {
+            change(grants);
+            grants.retain(|_, grant| !grant.is_over(now));
+        };
         match of {
             Principal::User(user) => {
                 let _turn = self.turns.wait(user.as_str()).await;
@@ -281,7 +336,7 @@ impl Broker {
                     }
                     Some(_) | None => Err(unknown_user(user)),
                 });
-                changed.await.map(|_| ())
+                changed.await?.before.map(Before::User).ok_or_else(|| unknown_user(user))
             }
             Principal::Group(group) => {
                 let _turn = self.turns.wait(&group.key()).await;
@@ -292,29 +347,35 @@ impl Broker {
                     }
                     Some(_) | None => Err(unknown_group(group)),
                 });
-                changed.await.map(|_| ())
+                changed.await?.before.map(Before::Group).ok_or_else(|| unknown_group(group))
             }
         }
     }
 
-    async fn settle(&self, principal: &Principal) -> Result<(), Error> {
-        match principal {
-            Principal::User(user) => self.settle_user(user, Secret::Trust).await.map(|_| ()),
-            Principal::Group(group) => self.settle_group(group).await.map(|_| ()),
+    async fn settle_after(&self, before: Before) -> Result<(), Error> {
+        match before {
+            Before::User(doc) => self.settle_user_after(&doc.username, Some(&doc), Secret::Trust).await.map(|_| ()),
+            Before::Group(doc) => self.settle_group(&doc.group, Some(&doc)).await,
         }
     }
+}
+
+/// What is done for each grantee.
+enum Deed<'a> {
+    Give { owner: &'a OwnerLife, path: &'a LakePath, grant: &'a Grant },
+    TakeBack { path: &'a LakePath },
+}
+
+/// A grantee's document before a change.
+enum Before {
+    User(UserDoc),
+    Group(GroupDoc),
 }
 
 struct Grantee {
     name: String,
     kind: &'static str,
     principal: Result<Principal, Error>,
-}
-
-impl Grantee {
-    fn outcome(&self, result: Result<(), Error>) -> Outcome {
-        Outcome { grantee: self.name.clone(), kind: self.kind, result }
-    }
 }
 
 impl OwnerLife {

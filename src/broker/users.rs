@@ -1,13 +1,11 @@
 //! Users: made when they first come, shown, disabled and enabled, listed.
 
-use futures::future::try_join_all;
-
-use super::{Broker, Error, Standing, settle::Secret, unknown_user};
+use super::{Broker, Error, Standing, all, require_admin, require_self, settle::Secret, unknown_user};
 use crate::{
-    identity::Username,
+    identity::{Identity, Username},
     lake::{Grant, GroupName, LakePath, Principal, Role},
     minio::{
-        Incarnation, MinioUser, PREFIX, Status,
+        Incarnation, PREFIX, Status,
         ledger::{AccountState, Change, Generation, GroupDoc, UserDoc},
     },
     policy::PolicyDocument,
@@ -22,6 +20,7 @@ pub struct UserView {
     pub reaches: Vec<Standing>,
     pub received: Vec<(LakePath, Grant)>,
     pub given: Vec<GivenGrant>,
+    /// The policies in force: the user's own, and those of their groups.
     pub policies: Vec<PolicyDocument>,
     pub lake_keys: Vec<String>,
 }
@@ -69,21 +68,25 @@ impl Broker {
                 given: Default::default(),
             })),
         });
-        match doc.await? {
-            Some(doc) if doc.session_user.made => Ok(doc),
+        match doc.await?.now {
+            Some(doc) if doc.session_user.made && doc.retired.is_empty() => Ok(doc),
             Some(_) | None => self.settle_user(user, Secret::Trust).await?.ok_or_else(|| unknown_user(user)),
         }
     }
 
-    pub async fn user(&self, user: &Username) -> Result<UserView, Error> {
+    /// For the user and administrators.
+    pub async fn user(&self, actor: &Identity, user: &Username) -> Result<UserView, Error> {
+        require_self(actor, user)?;
         let doc = self.known_user(user).await?;
         let memberships = self.memberships(&doc).await?;
         let home = self.lake.home(user);
+        let by_groups = memberships.iter().map(|(group, role)| self.group_policy(group, *role));
+        let policies = std::iter::once(self.live_policy(&doc)).chain(by_groups);
         Ok(UserView {
             groups: memberships.iter().map(|(group, role)| (group.group.clone(), *role)).collect(),
             reaches: self.standing(&doc).await?,
             given: self.given_in(&home, &doc.given).await?,
-            policies: self.live_policy(&doc).documents().to_vec(),
+            policies: policies.flat_map(|policy| policy.documents().to_vec()).collect(),
             received: doc.grants.into_iter().collect(),
             lake_keys: doc.lake_keys.into_iter().map(|key| key.access_key).collect(),
             state: doc.state,
@@ -108,11 +111,12 @@ impl Broker {
             let given = within.map(|(path, grant)| GivenGrant { path, grantee: grantee.clone(), grant });
             Ok::<_, Error>(given.collect::<Vec<_>>())
         });
-        Ok(try_join_all(reads).await?.into_iter().flatten().collect())
+        Ok(all(reads).await?.into_iter().flatten().collect())
     }
 
     /// Disables or enables: at once for sessions and lake keys that are out, too.
-    pub async fn set_state(&self, user: &Username, state: AccountState) -> Result<(), Error> {
+    pub async fn set_state(&self, actor: &Identity, user: &Username, state: AccountState) -> Result<(), Error> {
+        require_admin(actor)?;
         let changed = self.ledger.update::<UserDoc, Error>(user, |doc| match doc {
             None => Err(unknown_user(user)),
             Some(doc) if doc.state == AccountState::Deleting => {
@@ -132,8 +136,9 @@ impl Broker {
         Ok(())
     }
 
-    /// One page of users in two calls to MinIO, however many there are.
-    pub async fn users(&self, after: Option<&str>, limit: usize) -> Result<UserPage, Error> {
+    /// One page of users in two calls to MinIO, however many there are. For administrators.
+    pub async fn users(&self, actor: &Identity, after: Option<&str>, limit: usize) -> Result<UserPage, Error> {
+        require_admin(actor)?;
         let (page, at_minio) = tokio::try_join!(self.ledger.users(after, limit), self.minio.users())?;
         let summary = |username: String| {
             let prefix = format!("{PREFIX}{username}-");
@@ -144,26 +149,5 @@ impl Broker {
             UserSummary { username, status: if enabled { Some(Status::Enabled) } else { first } }
         };
         Ok(UserPage { users: page.names.into_iter().map(summary).collect(), next: page.next })
-    }
-
-    /// Takes a MinIO user away, with its sessions and keys, and then its policies.
-    pub(super) async fn remove_minio_users(&self, users: impl IntoIterator<Item = &MinioUser>) -> Result<(), Error> {
-        use crate::minio::MinioError;
-        let mut policies = std::collections::BTreeSet::new();
-        for user in users {
-            match self.minio.user(user).await {
-                Ok(info) => policies.extend(super::settle::names(&info.policy_name)),
-                Err(MinioError::NotFound { .. }) => continue,
-                Err(error) => return Err(error.into()),
-            }
-            self.minio.remove_user(user).await?;
-        }
-        for policy in policies.iter().filter(|policy| policy.starts_with(PREFIX)) {
-            match self.minio.remove_policy(policy).await {
-                Ok(()) | Err(MinioError::InUse { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
     }
 }

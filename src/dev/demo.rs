@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use futures::FutureExt;
 use jiff::{Timestamp, ToSpan};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -24,8 +25,9 @@ use super::{
 use crate::{
     SystemClock,
     broker::{Broker, GroupChange, Member},
-    config::{Config, name},
-    identity::{Identity, Token},
+    config::Config,
+    http,
+    identity::{Identity, Token, Username},
     lake::Role,
 };
 
@@ -58,20 +60,64 @@ struct Ready<'a> {
     ledger_bucket: &'a str,
 }
 
-/// Runs the demo until `shutdown`.
+/// All that runs. It ends with this value.
+struct Demo {
+    minio: MinioServer,
+    auth: KbaseAuth,
+    tokens: BTreeMap<&'static str, String>,
+    bucket: String,
+    ledger_bucket: String,
+    app: http::App,
+    listener: TcpListener,
+    _lock: fs::File,
+}
+
+/// Runs the demo until `shutdown`, which may come at any time.
 pub async fn run(options: DevOptions, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+    let shutdown = shutdown.shared();
+    let demo = tokio::select! {
+        demo = start(&options) => demo?,
+        () = shutdown.clone() => return Ok(()),
+    };
+    let url = format!("http://{}", demo.listener.local_addr()?);
+    let ready = Ready {
+        url: &url,
+        minio_url: &demo.minio.url(),
+        console_url: &format!("http://{}", demo.minio.console),
+        minio_root_user: &demo.minio.root_user,
+        minio_root_password: demo.minio.root_password.expose_secret(),
+        auth_url: &demo.auth.url(),
+        tokens: &demo.tokens,
+        bucket: &demo.bucket,
+        ledger_bucket: &demo.ledger_bucket,
+    };
+    greet(&ready);
+    if let Some(path) = &options.ready_file {
+        // Whole or not at all: somebody waits for it.
+        let unfinished = path.with_extension("unfinished");
+        write_private(&unfinished, &serde_json::to_vec(&ready)?)?;
+        fs::rename(&unfinished, path)?;
+    }
+    Ok(http::serve(demo.listener, demo.app, shutdown).await?)
+}
+
+async fn start(options: &DevOptions) -> anyhow::Result<Demo> {
     for address in [options.listen, options.minio_listen, options.console_listen] {
         if !address.ip().is_loopback() {
             bail!("{address} is not on loopback: `dev` has known tokens, and is for this machine only");
         }
     }
-    let binary = MINIO.find_or_install(&options.tools)?;
+    // One of an earlier run would send whoever waits for it to a server that is gone.
+    options.ready_file.as_deref().map_or(Ok(()), remove_if_there)?;
+    let binary = MINIO.find_or_install(&options.tools).await?;
     fs::create_dir_all(&options.dir)?;
     let dir = options.dir.canonicalize()?;
     let lock = fs::File::create(dir.join("lock"))?;
     if lock.try_lock().is_err() {
         bail!("another `lakepass dev` runs on {}: end it, or choose another --dir", dir.display());
     }
+    let listener =
+        TcpListener::bind(options.listen).await.with_context(|| format!("listening on {}", options.listen))?;
     let root_password = kept_secret(&dir.join("root-password"))?;
     let (minio_listen, console_listen) = (options.minio_listen, options.console_listen);
     let data = dir.join("minio");
@@ -83,28 +129,8 @@ pub async fn run(options: DevOptions, shutdown: impl Future<Output = ()> + Send 
     let app = crate::app(config)?;
     app.broker.prepare().await?;
     fill(&app.broker).await?;
-    let listener =
-        TcpListener::bind(options.listen).await.with_context(|| format!("listening on {}", options.listen))?;
-    let url = format!("http://{}", listener.local_addr()?);
-    let ready = Ready {
-        url: &url,
-        minio_url: &minio.url(),
-        console_url: &format!("http://{}", minio.console),
-        minio_root_user: &minio.root_user,
-        minio_root_password: minio.root_password.expose_secret(),
-        auth_url: &auth.url(),
-        tokens: &tokens,
-        bucket: &bucket,
-        ledger_bucket: &ledger_bucket,
-    };
-    greet(&ready);
-    if let Some(path) = &options.ready_file {
-        // Whole or not at all: somebody waits for it.
-        let unfinished = path.with_extension("unfinished");
-        write_private(&unfinished, &serde_json::to_vec(&ready)?)?;
-        fs::rename(&unfinished, path)?;
-    }
-    Ok(crate::http::serve(listener, app, shutdown).await?)
+    crate::tend(app.broker.clone());
+    Ok(Demo { minio, auth, tokens, bucket, ledger_bucket, app, listener, _lock: lock })
 }
 
 fn config(minio: &MinioServer, auth: &KbaseAuth) -> anyhow::Result<Config> {
@@ -204,10 +230,19 @@ fn kept_secret(path: &Path) -> anyhow::Result<SecretString> {
 
 fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     // A file that is there could be readable for others.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-        Ok(()) | Err(_) => {}
-    }
+    remove_if_there(path)?;
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     Ok(file.write_all(bytes)?)
+}
+
+fn remove_if_there(path: &Path) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// The demo's people are ordinary users: their names are checked as everybody's.
+fn name(text: &str) -> Username {
+    text.parse().expect("it is a legal name")
 }

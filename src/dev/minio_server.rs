@@ -12,9 +12,10 @@ use std::{
 use anyhow::{Context, bail};
 use secrecy::{ExposeSecret, SecretString};
 
-/// Runs the server, and ends it when its own standard input ends: so the server never outlives us, however we end.
-const WATCHED: &str =
-    r#""$@" </dev/null & server=$!; echo "$server"; read -r _; kill "$server" 2>/dev/null; wait "$server""#;
+/// Runs the server, ends it when its own standard input ends, and ends with it: so the server never outlives us, however
+/// we end, and we see if it ends.
+const WATCHED: &str = r#"exec 3<&0; "$@" </dev/null 3<&- & server=$!; echo "$server"
+(read -r _ <&3; kill "$server" 2>/dev/null) & wait "$server""#;
 
 /// How long a MinIO may take to come up.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -60,7 +61,7 @@ impl MinioServer {
         BufReader::new(watcher.stdout.take().context("MinIO's watcher has no output")?).read_line(&mut first_line)?;
         let pid = first_line.trim().parse().context("MinIO's watcher did not start it")?;
         let root_user = root_user.to_owned();
-        let server = Self { watcher, pid, address, console, root_user, root_password };
+        let mut server = Self { watcher, pid, address, console, root_user, root_password };
         server.wait_until_ready().await.with_context(|| format!("see {}", data.with_extension("log").display()))?;
         Ok(server)
     }
@@ -74,12 +75,20 @@ impl MinioServer {
         Command::new("kill").args([&format!("-{name}"), &self.pid.to_string()]).status().map(|_| ())
     }
 
-    async fn wait_until_ready(&self) -> anyhow::Result<()> {
+    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         let client = reqwest::Client::new();
-        let url = format!("{}/minio/health/ready", self.url());
+        let urls = [format!("{}/minio/health/ready", self.url()), format!("http://{}/", self.console)];
         let started = Instant::now();
         while started.elapsed() < START_LIMIT {
-            if client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+            // Else somebody else's MinIO on the same port could pass for ours.
+            if self.watcher.try_wait()?.is_some() {
+                bail!("MinIO ended");
+            }
+            let mut answers = 0;
+            for url in &urls {
+                answers += usize::from(client.get(url).send().await.is_ok_and(|answer| answer.status().is_success()));
+            }
+            if answers == urls.len() {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -6,13 +6,14 @@ use utoipa::ToSchema;
 
 use super::{
     Problem, Shared,
+    admin::{DeleteParams, PageParams},
     body::{Body, Name, Params},
     caller::Caller,
     sessions::parse_path,
-    users::{DeleteParams, GrantBody, PageParams, urls},
+    users::{GrantBody, urls},
 };
 use crate::{
-    broker::{GroupChange, GroupView, Member, audited, require_admin},
+    broker::{GroupChange, GroupView, Member, audited},
     identity::Username,
     lake::{Access, GroupName, Role},
 };
@@ -117,8 +118,9 @@ pub async fn change(
         add_paths: add_paths.collect::<Result<_, Problem>>()?,
         remove_paths: body.remove_paths.into_iter().map(path).collect::<Result<_, _>>()?,
     };
-    let changed = app.broker.change_group(&actor, &group, &change);
-    let view = audited(&actor, "change group", group.as_str(), changed).await?;
+    let (broker, by, subject) = (app.broker.clone(), actor.clone(), group.to_string());
+    let changed = async move { broker.change_group(&by, &group, &change).await };
+    let view = audited(&actor, "change group", subject, changed).await?;
     Ok(Json(GroupBody::new(bucket, view)))
 }
 
@@ -131,8 +133,7 @@ pub async fn list(
     Caller(actor): Caller,
     Params(params): Params<PageParams>,
 ) -> Result<Json<GroupPageBody>, Problem> {
-    require_admin(&actor)?;
-    let page = app.broker.groups(params.cursor(), params.limit()?).await?;
+    let page = app.broker.groups(&actor, params.cursor(), params.limit()?).await?;
     Ok(Json(GroupPageBody { groups: page.names, next: page.next }))
 }
 
@@ -146,8 +147,9 @@ pub async fn delete(
     Name(group): Name<GroupName>,
     Params(params): Params<DeleteParams>,
 ) -> Result<StatusCode, Problem> {
-    require_admin(&actor)?;
-    audited(&actor, "delete group", group.as_str(), app.broker.delete_group(&group, params.data())).await?;
+    let (broker, by, subject) = (app.broker.clone(), actor.clone(), group.to_string());
+    let deleted = async move { broker.delete_group(&by, &group, params.data()).await };
+    audited(&actor, "delete group", subject, deleted).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

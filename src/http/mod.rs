@@ -1,11 +1,15 @@
 //! The HTTP surface. Translates requests to use cases of the broker and back, and decides nothing.
 
+mod admin;
+mod aws;
 mod body;
 mod caller;
 mod groups;
 mod health;
 mod problem;
 mod sessions;
+mod sharing;
+mod spark;
 mod users;
 
 use std::{sync::Arc, time::Duration};
@@ -34,6 +38,8 @@ pub use self::problem::Problem;
 const MAX_BODY_BYTES: usize = 256 * 1024;
 /// The longest that a request may take: deletions purge data.
 const REQUEST_LIMIT: Duration = Duration::from_secs(120);
+/// How long requests that are under way may go on after the end was asked for.
+const GRACE: Duration = Duration::from_secs(10);
 /// The longest that a request's body may take to arrive.
 const BODY_TIME_LIMIT: Duration = Duration::from_secs(10);
 
@@ -68,18 +74,20 @@ impl utoipa::Modify for BearerToken {
 pub fn router(app: App) -> Router {
     let (router, api) = OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(users::issue, users::show))
-        .routes(routes!(users::share))
-        .routes(routes!(users::unshare))
-        .routes(routes!(users::access))
-        .routes(routes!(users::list))
-        .routes(routes!(users::delete))
-        .routes(routes!(users::disable))
-        .routes(routes!(users::enable))
-        .routes(routes!(users::revoke))
+        .routes(routes!(users::me))
+        .routes(routes!(sharing::share))
+        .routes(routes!(sharing::unshare))
+        .routes(routes!(sharing::access))
+        .routes(routes!(admin::list))
+        .routes(routes!(admin::delete))
+        .routes(routes!(admin::disable))
+        .routes(routes!(admin::enable))
+        .routes(routes!(admin::revoke))
         .routes(routes!(groups::show, groups::change))
         .routes(routes!(groups::list))
         .routes(routes!(groups::delete))
         .routes(routes!(sessions::issue, sessions::list, sessions::revoke))
+        .routes(routes!(aws::container_credentials::container_credentials))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .split_for_parts();
@@ -102,13 +110,22 @@ pub fn router(app: App) -> Router {
         .with_state(Arc::new(app))
 }
 
-/// Serves the surface until `shutdown`, and then finishes what is under way.
+/// Serves the surface until `shutdown`, and then finishes what is under way, if that is soon.
 pub async fn serve(
     listener: tokio::net::TcpListener,
     app: App,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(app)).with_graceful_shutdown(shutdown).await
+    let (ending, ends) = tokio::sync::oneshot::channel();
+    let server = axum::serve(listener, router(app)).with_graceful_shutdown(async move {
+        shutdown.await;
+        // The receiver is there as long as the server is.
+        ending.send(()).ok();
+    });
+    tokio::select! {
+        served = server.into_future() => served,
+        () = async { if ends.await.is_ok() { tokio::time::sleep(GRACE).await } } => Ok(()),
+    }
 }
 
 /// The request id is ours: a caller's could be anything.

@@ -52,6 +52,21 @@ impl Problem {
         &self.detail
     }
 
+    /// As AWS spells codes: `NotAdmitted` for `not-admitted`.
+    pub fn code(&self) -> String {
+        let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
+        self.title.split(' ').filter(|word| !word.is_empty()).map(capital).collect()
+    }
+
+    /// The same status and headers, for clients that expect another body.
+    pub fn answered_with(self, body: impl IntoResponse) -> Response {
+        let (mut parts, _) = self.into_response().into_parts();
+        parts.extensions.clear();
+        parts.headers.remove(header::CONTENT_TYPE);
+        parts.headers.remove(header::CONTENT_LENGTH);
+        (parts.status, parts.headers, body).into_response()
+    }
+
     pub fn unauthenticated(detail: &str) -> Self {
         Self::new("unauthenticated", StatusCode::UNAUTHORIZED, detail)
     }

@@ -1,6 +1,6 @@
 //! `/sessions`
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Json,
@@ -12,7 +12,13 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Problem, Shared, body::Body, caller::Caller, no_store};
+use super::{
+    Problem, Shared,
+    body::Body,
+    caller::Caller,
+    no_store,
+    spark::{self, SparkSettings},
+};
 use crate::{
     broker::{Revoke, SessionRequest, audited},
     lake::{Access, LakePath, Scope},
@@ -59,7 +65,7 @@ pub struct SessionKeysBody {
     username: String,
     session_policy: SessionPolicyBody,
     /// Settings for Spark, ready to paste.
-    spark: BTreeMap<String, String>,
+    spark: SparkSettings,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -91,22 +97,12 @@ pub async fn issue(
 ) -> Result<Response, Problem> {
     let bucket = app.broker.lake().bucket();
     let scope = body.scope.map(|scope| scope.parse(bucket)).transpose()?;
-    let request = SessionRequest { duration: body.duration_seconds.map(Duration::from_secs), scope };
-    let issued = app.broker.issue_session(&actor, request);
-    let issued = audited(&actor, "issue session", actor.username.as_str(), issued).await?;
+    let request = SessionRequest { duration: body.duration_seconds.map(Duration::from_secs), scope, narrow: None };
+    let (broker, by) = (app.broker.clone(), actor.clone());
+    let issued = async move { broker.issue_session(&by, &request).await };
+    let issued = audited(&actor, "issue session", actor.username.to_string(), issued).await?;
     let keys = &issued.keys;
-    let home = app.broker.lake().home(&actor.username);
-    let mut spark = spark_settings(&app.s3_endpoint, home.first().map(|path| path.url(bucket)));
-    let set = |(key, value): (&str, &str)| (format!("spark.hadoop.fs.s3a.{key}"), value.to_owned());
-    spark.extend(
-        [
-            ("aws.credentials.provider", "org.apache.hadoop.fs.s3a.TemporaryAWSCredentialsProvider"),
-            ("access.key", keys.access_key_id.as_str()),
-            ("secret.key", keys.secret_access_key.expose_secret()),
-            ("session.token", keys.session_token.expose_secret()),
-        ]
-        .map(set),
-    );
+    let home = app.broker.lake().home(&actor.username).first().map(|path| path.url(bucket));
     let body = SessionKeysBody {
         access_key_id: keys.access_key_id.clone(),
         secret_access_key: keys.secret_access_key.expose_secret().to_owned(),
@@ -114,7 +110,7 @@ pub async fn issue(
         expiration: keys.expires_at.to_string(),
         username: actor.username.to_string(),
         session_policy: SessionPolicyBody { exact: issued.policy.exact, bytes: issued.policy.bytes },
-        spark,
+        spark: spark::with_session_keys(&app.s3_endpoint, home.as_ref(), keys),
     };
     Ok(no_store(Json(body).into_response()))
 }
@@ -132,13 +128,14 @@ pub async fn list(State(app): Shared, Caller(actor): Caller) -> Result<Json<Sess
 /// Ends all sessions of the token's user at once. Lake keys stay.
 #[utoipa::path(delete, path = "/sessions", responses((status = 204), (status = "4XX", body = Problem)))]
 pub async fn revoke(State(app): Shared, Caller(actor): Caller) -> Result<StatusCode, Problem> {
-    let user = &actor.username;
-    audited(&actor, "revoke sessions", user.as_str(), app.broker.revoke(user, Revoke::Sessions)).await?;
+    let (broker, by) = (app.broker.clone(), actor.clone());
+    let revoked = async move { broker.revoke(&by, &by.username, Revoke::Sessions).await };
+    audited(&actor, "revoke sessions", actor.username.to_string(), revoked).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 impl ScopeBody {
-    fn parse(self, bucket: &str) -> Result<Scope, Problem> {
+    pub(super) fn parse(self, bucket: &str) -> Result<Scope, Problem> {
         let listed = match self {
             Self::Named(NamedScope::Granted) => return Ok(Scope::Granted),
             Self::Named(NamedScope::Lake) => return Ok(Scope::Lake),
@@ -154,12 +151,4 @@ impl ScopeBody {
 
 pub(super) fn parse_path(text: &str, bucket: &str) -> Result<LakePath, Problem> {
     LakePath::parse(text, bucket).map_err(|error| Problem::invalid(error.to_string()))
-}
-
-/// What Spark needs besides keys.
-pub(super) fn spark_settings(endpoint: &str, warehouse: Option<String>) -> BTreeMap<String, String> {
-    let ssl = endpoint.starts_with("https").to_string();
-    let s3a = [("endpoint", endpoint), ("path.style.access", "true"), ("connection.ssl.enabled", &ssl)];
-    let settings = s3a.map(|(key, value)| (format!("spark.hadoop.fs.s3a.{key}"), value.to_owned()));
-    settings.into_iter().chain(warehouse.map(|url| ("spark.sql.warehouse.dir".to_owned(), url))).collect()
 }

@@ -75,6 +75,10 @@ impl Authenticator for CachedAuthenticator {
         let trust_for = time_until(entry.fresh_until, now);
         entry.answer.map(|identity| Validated { identity, trust_for })
     }
+
+    async fn is_ready(&self, now: Timestamp) -> Result<(), AuthError> {
+        self.inner.is_ready(now).await
+    }
 }
 
 impl Entry {
@@ -128,6 +132,10 @@ impl Expiry<TokenDigest, Entry> for KeepFor {
 impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
     async fn authenticate(&self, token: &Token, now: Timestamp) -> Result<Validated, AuthError> {
         self.as_ref().authenticate(token, now).await
+    }
+
+    async fn is_ready(&self, now: Timestamp) -> Result<(), AuthError> {
+        self.as_ref().is_ready(now).await
     }
 }
 

@@ -55,6 +55,7 @@ pub struct KbaseUrlError;
 /// Asks a KBase auth service. Keeps its connections; remembers no token.
 pub struct KbaseAuthenticator {
     client: Client,
+    root_url: Url,
     token_url: Url,
     me_url: Url,
     rules: RoleRules,
@@ -98,6 +99,7 @@ impl KbaseAuthenticator {
     pub fn new(config: KbaseConfig) -> Result<Self, SetupError> {
         Ok(Self {
             client: fetch::client(TIME_LIMIT).map_err(|error| SetupError::HttpClient(error.to_string()))?,
+            root_url: config.url.endpoint(""),
             token_url: config.url.endpoint("api/V2/token"),
             me_url: config.url.endpoint("api/V2/me"),
             rules: RoleRules { required: config.required_roles, admin: config.admin_roles },
@@ -131,6 +133,15 @@ impl Authenticator for KbaseAuthenticator {
         let answers = tokio::join!(self.ask(&self.token_url, token), self.ask(&self.me_url, token));
         let (token_answer, me) = both(answers)?;
         judge(token_answer, me, &self.rules, self.mfa, now)
+    }
+
+    async fn is_ready(&self, _now: Timestamp) -> Result<(), AuthError> {
+        let request = self.client.get(self.root_url.clone()).header(header::ACCEPT, "application/json");
+        match request.send().await.map_err(fetch::transport) {
+            Ok(answer) if answer.status() == StatusCode::OK => Ok(()),
+            Ok(answer) => Err(unavailable("/", &FetchError::Status(answer.status()))),
+            Err(error) => Err(unavailable("/", &error)),
+        }
     }
 }
 

@@ -80,6 +80,11 @@ pub enum AuthError {
 #[async_trait]
 pub trait Authenticator: Send + Sync {
     async fn authenticate(&self, token: &Token, now: Timestamp) -> Result<Validated, AuthError>;
+
+    /// Whether everybody who has to be asked can be. By default, nobody has to.
+    async fn is_ready(&self, _now: Timestamp) -> Result<(), AuthError> {
+        Ok(())
+    }
 }
 
 /// The configuration cannot make an authenticator.
@@ -145,6 +150,13 @@ impl Authenticator for Dispatcher {
             Route::Both { kbase, .. } if !looks_like_jwt => kbase.authenticate(token, now).await,
             Route::Jwt(jwt) | Route::Both { jwt, .. } if looks_like_jwt => jwt.authenticate(token, now).await,
             Route::Jwt(_) | Route::Both { .. } => Err(AuthError::Invalid("it is no JWT, and nothing else is accepted")),
+        }
+    }
+
+    async fn is_ready(&self, now: Timestamp) -> Result<(), AuthError> {
+        match &self.0 {
+            Route::Kbase(only) | Route::Jwt(only) => only.is_ready(now).await,
+            Route::Both { kbase, jwt } => tokio::try_join!(kbase.is_ready(now), jwt.is_ready(now)).map(|_| ()),
         }
     }
 }

@@ -117,8 +117,9 @@ impl Minio {
         self.send(call.body(self.sealed("add-user", &body)?)).await.map(|_| ())
     }
 
-    pub async fn user(&self, user: &MinioUser) -> Result<UserInfo, MinioError> {
-        self.json(Call::new(Method::GET, "user-info").query("accessKey", user.as_str())).await
+    /// `None`: there is no such user.
+    pub async fn user(&self, user: &MinioUser) -> Result<Option<UserInfo>, MinioError> {
+        found(self.json(Call::new(Method::GET, "user-info").query("accessKey", user.as_str())).await)
     }
 
     /// Every MinIO user by name, ours and others', in one call.
@@ -141,8 +142,9 @@ impl Minio {
         gone(self.send(call).await)
     }
 
-    pub async fn group(&self, group: &MinioGroup) -> Result<GroupInfo, MinioError> {
-        self.json(Call::new(Method::GET, "group").query("group", group.as_str())).await
+    /// `None`: there is no such group.
+    pub async fn group(&self, group: &MinioGroup) -> Result<Option<GroupInfo>, MinioError> {
+        found(self.json(Call::new(Method::GET, "group").query("group", group.as_str())).await)
     }
 
     /// Adds members to a group, which is made if it is missing. Without members, it is only made.
@@ -151,10 +153,10 @@ impl Minio {
         self.update_members(group, &members, false).await
     }
 
-    /// Takes members out of a group, by MinIO's name for it.
+    /// Takes members out of a group, by MinIO's name for it. They or the group may be gone already.
     pub async fn remove_members(&self, group: &str, members: &[&str]) -> Result<(), MinioError> {
         // Without members, the call would delete the group.
-        if members.is_empty() { Ok(()) } else { self.update_members(group, members, true).await }
+        if members.is_empty() { Ok(()) } else { gone(self.update_members(group, members, true).await) }
     }
 
     /// Deletes a group without members. It may be gone already.
@@ -245,6 +247,8 @@ impl Minio {
     async fn sealed_json<T: for<'de> Deserialize<'de> + Send + 'static>(&self, call: Call) -> Result<T, MinioError> {
         let what = call.what;
         let answer = self.send(call).await?;
+        // MinIO seals with argon2id: 64 MiB for each that is opened at the same time.
+        let _permit = self.opening.acquire().await;
         let secret = self.config.root_password.clone();
         let opened = tokio::task::spawn_blocking(move || {
             let plaintext = seal::open(&secret, &answer).map_err(|error| error.to_string())?;
@@ -378,6 +382,14 @@ impl Call {
 
     fn body(self, body: Vec<u8>) -> Self {
         Self { body, ..self }
+    }
+}
+
+fn found<T>(answer: Result<T, MinioError>) -> Result<Option<T>, MinioError> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(MinioError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

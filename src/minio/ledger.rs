@@ -112,7 +112,12 @@ pub struct GroupDoc {
 #[serde(deny_unknown_fields)]
 pub struct LakeDoc {
     pub revision: u64,
+    /// Who may have been given something that is in no home and no workspace. A hint.
+    #[serde(default)]
     pub given: BTreeSet<Principal>,
+    /// Who may have a grant that ends. A hint.
+    #[serde(default)]
+    pub expiring: BTreeSet<Principal>,
 }
 
 /// A kind of document: where it is, and how its changes are counted.
@@ -164,6 +169,13 @@ pub enum Change<D> {
     Bury,
 }
 
+/// A document before and after a change.
+#[derive(Debug)]
+pub struct Updated<D> {
+    pub before: Option<D>,
+    pub now: Option<D>,
+}
+
 /// One page of names, and where the next one begins.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Names {
@@ -194,12 +206,15 @@ impl Ledger {
     /// Changes a document: reads it, asks `change` what becomes of it, and writes that, unless somebody else wrote in
     /// between; then all begins anew. A change to the same is not written.
     ///
-    /// Gives the document that there is now, or the error of `change`, which nothing was written for.
+    /// `change` must do nothing to a document that has the change already: a write of ours whose answer was lost shows as
+    /// somebody else's.
+    ///
+    /// Gives the document before and now, or the error of `change`, which nothing was written for.
     pub async fn update<D, E>(
         &self,
         key: &D::Key,
         change: impl Fn(Option<D>) -> Result<Change<D>, E>,
-    ) -> Result<Option<D>, E>
+    ) -> Result<Updated<D>, E>
     where
         D: Document,
         E: From<MinioError>,
@@ -208,18 +223,20 @@ impl Ledger {
         for _ in 0..MAX_ROUNDS {
             let (precondition, before) = self.load::<D>(&path).await?;
             let after = match change(before.clone())? {
-                Change::Keep => return Ok(before),
+                Change::Keep => return Ok(Updated { before: before.clone(), now: before }),
                 Change::Bury => None,
-                Change::Put(after) if Some(&after) == before.as_ref() => return Ok(before),
+                Change::Put(after) if Some(&after) == before.as_ref() => {
+                    return Ok(Updated { before, now: Some(after) });
+                }
                 Change::Put(mut after) => {
-                    *after.revision() = before.map_or(0, |mut before| *before.revision()) + 1;
+                    *after.revision() = before.clone().map_or(0, |mut before| *before.revision()) + 1;
                     Some(after)
                 }
             };
             let body = after.as_ref().map_or(Ok(Vec::new()), serde_json::to_vec);
             let body = body.map_err(|_| MinioError::Refused { what: path.clone(), code: "InvalidDocument".into() })?;
             match self.minio.put_object(&self.bucket, &path, body, Some(precondition)).await {
-                Ok(_) => return Ok(after),
+                Ok(_) => return Ok(Updated { before, now: after }),
                 Err(MinioError::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
             }

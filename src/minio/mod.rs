@@ -70,6 +70,8 @@ pub struct Minio {
     http: reqwest::Client,
     s3: aws_sdk_s3::Client,
     sts: aws_sdk_sts::Client,
+    /// How many sealed answers may be opened at once.
+    opening: tokio::sync::Semaphore,
 }
 
 impl Minio {
@@ -109,7 +111,13 @@ impl Minio {
             .timeout_config(limits)
             .retry_config(retries)
             .build();
-        Ok(Self { s3: aws_sdk_s3::Client::from_conf(s3), sts: aws_sdk_sts::Client::from_conf(sts), config, http })
+        Ok(Self {
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            sts: aws_sdk_sts::Client::from_conf(sts),
+            opening: tokio::sync::Semaphore::new(std::thread::available_parallelism().map_or(2, |cores| cores.get())),
+            config,
+            http,
+        })
     }
 
     pub fn url(&self) -> &Url {

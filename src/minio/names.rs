@@ -40,7 +40,7 @@ impl Default for Incarnation {
 }
 
 /// The name of a MinIO user of ours: `lakepass-{username}-{incarnation}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MinioUser(String);
 

@@ -5,12 +5,14 @@
 
 mod document;
 mod live;
+mod narrowing;
 mod session;
 mod template;
 
 pub use self::{
     document::PolicyDocument,
     live::{LivePolicy, MAX_LIVE_BYTES},
+    narrowing::{Narrowing, NarrowingError},
     session::{MAX_SESSION_BYTES, SessionPolicy, TooLarge},
     template::{TemplateError, Templates},
 };

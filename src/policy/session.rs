@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Templates, document::bytes_in_go, template::document};
+use super::{
+    Narrowing, Templates,
+    document::{Statement, bytes_in_go},
+    template::document,
+};
 use crate::lake::{Access, LakePath, Scope};
 
 /// The largest session policy that STS takes, in bytes.
@@ -29,20 +33,26 @@ pub struct TooLarge {
 }
 
 impl SessionPolicy {
-    /// The ceiling for what the user has, `granted`, and what they asked for.
+    /// The ceiling for what the user has, `granted`, and what they asked for. One that is narrowed besides is never widened.
     pub fn ceiling(
         templates: &Templates,
         bucket: &str,
         granted: &[(LakePath, Access)],
         scope: &Scope,
+        narrowing: Option<&Narrowing>,
     ) -> Result<Self, TooLarge> {
         let render = |ceiling: &Ceiling| ceiling.render(templates, bucket);
+        if let Some(narrowing) = narrowing {
+            let ceiling = match scope {
+                Scope::Lake => Ceiling::whole_lake(),
+                Scope::Listed(listed) => Ceiling::new(listed),
+                Scope::Granted => Ceiling::new(granted),
+            };
+            return Self::new(narrowing.within(&ceiling.statements(templates, bucket)), true).that_fits();
+        }
         match scope {
             Scope::Lake => Ok(render(&Ceiling::whole_lake())),
-            Scope::Listed(listed) => {
-                let policy = render(&Ceiling::new(listed));
-                if policy.bytes <= MAX_SESSION_BYTES { Ok(policy) } else { Err(TooLarge { bytes: policy.bytes }) }
-            }
+            Scope::Listed(listed) => render(&Ceiling::new(listed)).that_fits(),
             Scope::Granted => {
                 let mut ceiling = Ceiling::new(granted);
                 loop {
@@ -59,6 +69,17 @@ impl SessionPolicy {
                 }
             }
         }
+    }
+}
+
+impl SessionPolicy {
+    fn new(statements: Vec<Statement>, exact: bool) -> Self {
+        let json = document(statements).to_json();
+        Self { bytes: bytes_in_go(&json), json, exact }
+    }
+
+    fn that_fits(self) -> Result<Self, TooLarge> {
+        if self.bytes <= MAX_SESSION_BYTES { Ok(self) } else { Err(TooLarge { bytes: self.bytes }) }
     }
 }
 
@@ -91,12 +112,15 @@ impl Ceiling {
     }
 
     fn render(&self, templates: &Templates, bucket: &str) -> SessionPolicy {
+        SessionPolicy::new(self.statements(templates, bucket), self.exact)
+    }
+
+    fn statements(&self, templates: &Templates, bucket: &str) -> Vec<Statement> {
         let readable: Vec<&str> = self.readable.iter().map(String::as_str).collect();
         let writable: Vec<&str> = self.writable.iter().map(String::as_str).collect();
         let all = [readable.clone(), writable.clone()].concat();
         let prefixes = [("{prefix}", all), ("{readable}", readable), ("{writable}", writable)];
-        let json = document(templates.session.fill(bucket, &prefixes, None)).to_json();
-        SessionPolicy { bytes: bytes_in_go(&json), json, exact: self.exact }
+        templates.session.fill(bucket, &prefixes, None)
     }
 
     /// Replaces the two neighbours that have the most in common by their parent; or the longest prefix by its own.
@@ -167,7 +191,7 @@ mod tests {
     use crate::policy::PolicyDocument;
 
     fn ceiling(granted: &[(LakePath, Access)], scope: &Scope) -> Result<SessionPolicy, TooLarge> {
-        SessionPolicy::ceiling(&Templates::built_in(), "cdm-lake", granted, scope)
+        SessionPolicy::ceiling(&Templates::built_in(), "cdm-lake", granted, scope, None)
     }
 
     /// Whether the policy allows an action on a key: a second reading of it, for tests.
@@ -242,6 +266,31 @@ mod tests {
         let long = |c: &str| (vec![c.repeat(200); 5].join("/").parse().unwrap(), Access::Write);
         let policy = ceiling(&[long("a"), long("b")], &Scope::Granted).unwrap();
         assert!(!policy.exact && policy.bytes <= MAX_SESSION_BYTES);
+    }
+
+    proptest! {
+        #[test]
+        fn narrowing_gives_what_both_allow_and_no_more(
+            granted in paths(),
+            wanted in "[a-c]{0,3}(/[a-c]{1,3}){0,2}",
+            action in prop_oneof![Just("s3:*"), Just("s3:Get*"), Just("*"), Just("s3:PutObject")],
+            key in "[a-c]{1,3}(/[a-c]{1,3}){0,3}",
+        ) {
+            let json = format!(
+                r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"{action}","Resource":"arn:aws:s3:::cdm-lake/{wanted}*"}}]}}"#
+            );
+            let narrowing = Narrowing::parse(&json).unwrap();
+            let templates = Templates::built_in();
+            let narrowed = SessionPolicy::ceiling(&templates, "cdm-lake", &granted, &Scope::Granted, Some(&narrowing));
+            prop_assume!(narrowed.is_ok());
+            let narrowed = narrowed.unwrap();
+            let within = |needed| granted.iter().any(|(p, a)| key.starts_with(p.as_str()) && *a >= needed);
+            let fits = key.starts_with(&wanted);
+            let (reads, writes) = (action != "s3:PutObject", action != "s3:Get*");
+            prop_assert_eq!(allows(&narrowed, "s3:GetObject", &key), fits && reads && within(Access::Read));
+            prop_assert_eq!(allows(&narrowed, "s3:PutObject", &key), fits && writes && within(Access::Write));
+            prop_assert!(!narrowed.json.contains("admin:"));
+        }
     }
 
     #[test]

@@ -4,13 +4,16 @@ use std::{collections::BTreeMap, path::Path};
 
 use jiff::Timestamp;
 
-use super::document::{PolicyDocument, Statement, Version};
+use super::document::{Effect, PolicyDocument, Statement, Version};
 
 /// The templates that all policies are made of.
 ///
 /// - Each is a policy document with `{bucket}` where the bucket goes. A list element with `{prefix}` stands for one such
-///   element a path; a statement that is about paths is left out where there are none.
+///   element a path; one with `{folder}` for the same without the final `/`, which S3A asks for before it lists. A statement
+///   that is about paths is left out where there are none.
 /// - The session's has `{prefix}` for every path, `{readable}` for those that are read only and `{writable}` for the rest.
+/// - What is allowed is about paths or about the bucket itself, and never administration. A user's own policy denies the
+///   making of further keys: what a session policy keeps from sessions, it keeps from lake keys.
 #[derive(Debug, Clone)]
 pub struct Templates {
     pub(super) home: Template,
@@ -30,6 +33,9 @@ pub struct TemplateError {
     pub file: String,
     pub reason: String,
 }
+
+/// What makes keys that live on when their maker has lost everything.
+const MINTING: [&str; 2] = ["admin:CreateServiceAccount", "admin:UpdateServiceAccount"];
 
 /// Placeholders, and the prefixes that take their place.
 pub(super) type Prefixes<'a> = [(&'static str, Vec<&'a str>)];
@@ -63,8 +69,13 @@ impl Templates {
                 .and_then(|text| Template::parse(&text, placeholders))
                 .map_err(|reason| TemplateError { file: format!("{name}.json"), reason })
         };
+        let home = template("home", &["{prefix}"])?;
+        if !home.denies_minting() {
+            let reason = format!("it needs a statement that denies {MINTING:?}: lake keys could make further keys");
+            return Err(TemplateError { file: "home.json".into(), reason });
+        }
         Ok(Self {
-            home: template("home", &["{prefix}"])?,
+            home,
             workspace: template("workspace", &["{prefix}"])?,
             read: template("read", &["{prefix}"])?,
             write: template("write", &["{prefix}"])?,
@@ -79,8 +90,21 @@ impl Template {
         if document.statement.is_empty() {
             return Err("it has no statement".into());
         }
+        for statement in document.statement.iter().filter(|statement| statement.effect == Effect::Allow) {
+            if let Some(action) = statement.action.iter().find(|action| !action.starts_with("s3:")) {
+                return Err(format!("it allows `{action}`, and only actions of S3 can be allowed"));
+            }
+            let all_about_paths = |texts: &[String]| texts.iter().all(|text| names_a_path(text));
+            let by_resource = !statement.resource.is_empty() && all_about_paths(&statement.resource);
+            let by_condition =
+                statement.condition.values().flat_map(BTreeMap::values).any(|texts| all_about_paths(texts));
+            let about_the_bucket = statement.action.iter().all(|action| action == "s3:GetBucketLocation");
+            if !(by_resource || by_condition || about_the_bucket) {
+                return Err(format!("{:?} is allowed everywhere, and not for `{{prefix}}`", statement.action));
+            }
+        }
         for text in document.statement.iter().flat_map(strings) {
-            let mut rest = text.replace("{bucket}", "");
+            let mut rest = text.replace("{bucket}", "").replacen("{folder}", "", 1);
             for placeholder in placeholders {
                 rest = rest.replacen(placeholder, "", 1);
             }
@@ -94,6 +118,14 @@ impl Template {
             }
         }
         Ok(Self(document))
+    }
+
+    fn denies_minting(&self) -> bool {
+        let denies = |action: &str| {
+            let denied = self.0.statement.iter().filter(|s| s.effect == Effect::Deny && s.condition.is_empty());
+            denied.flat_map(|statement| &statement.action).any(|denied| denied == action)
+        };
+        MINTING.iter().all(|action| denies(action))
     }
 
     /// The statements for these prefixes, which end at `until` if it is given.
@@ -140,8 +172,17 @@ fn fill(statement: &Statement, bucket: &str, prefixes: &Prefixes) -> Option<Stat
     })
 }
 
+fn names_a_path(text: &str) -> bool {
+    ["{prefix}", "{readable}", "{writable}", "{folder}"].iter().any(|placeholder| text.contains(placeholder))
+}
+
 fn fill_text(text: &str, bucket: &str, prefixes: &Prefixes) -> Vec<String> {
     let text = text.replace("{bucket}", bucket);
+    if text.contains("{folder}") {
+        let all = prefixes.iter().find(|(placeholder, _)| *placeholder == "{prefix}").map(|(_, all)| all);
+        let folders = all.into_iter().flatten().filter_map(|prefix| prefix.strip_suffix('/'));
+        return folders.map(|folder| text.replacen("{folder}", folder, 1)).collect();
+    }
     match prefixes.iter().find(|(placeholder, _)| text.contains(placeholder)) {
         None => vec![text],
         Some((placeholder, prefixes)) => prefixes.iter().map(|prefix| text.replacen(placeholder, prefix, 1)).collect(),
@@ -163,7 +204,7 @@ mod tests {
         for template in [&templates.home, &templates.workspace, &templates.read, &templates.write, &templates.session] {
             for statement in &template.0.statement {
                 let administers = statement.action.iter().any(|action| !action.starts_with("s3:"));
-                assert_eq!(administers, statement.effect == super::super::document::Effect::Deny);
+                assert_eq!(administers, statement.effect == Effect::Deny);
                 assert!(statement.action.iter().all(|action| !action.contains('*')));
             }
         }
@@ -179,10 +220,13 @@ mod tests {
         let parse = |text: &str| Template::parse(text, &["{prefix}"]).map(|_| ());
         assert_eq!(parse(&with("arn:aws:s3:::{bucket}/{prefix}*")), Ok(()));
         for resource in
-            ["arn:aws:s3:::{bucket}/*", "{bucket}/{user}/{prefix}", "{prefix}{prefix}", "{prefix}/${aws:username}"]
+            ["arn:aws:s3:::{bucket}/*", "{bucket}/{user}/{prefix}", "{prefix}{prefix}", "{prefix}/${aws:username}", "*"]
         {
             assert!(parse(&with(resource)).is_err(), "{resource}");
         }
+        assert!(parse(&with("{prefix}*").replace("s3:GetObject", "admin:CreateServiceAccount")).is_err());
+        assert!(parse(&with("{prefix}*\", \"arn:aws:s3:::{bucket}/*")).is_err());
+        assert!(!Template::parse(&with("{prefix}*"), &["{prefix}"]).unwrap().denies_minting());
         assert!(parse("{}").is_err());
         assert!(parse(r#"{"Version":"2012-10-17","Statement":[]}"#).is_err());
         assert!(parse(&with("{prefix}").replace("Resource", "NotResource")).is_err());

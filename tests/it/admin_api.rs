@@ -53,7 +53,7 @@ async fn mc_sees_what_lakepass_makes() {
     let end = Timestamp::now() + 2.hours();
     minio.add_access_key(&user, &key, &secret, Some(end)).await.unwrap();
     let again = minio.add_access_key(&user, &key, &secret, None).await;
-    assert!(again.is_err(), "a key is made once");
+    assert!(matches!(again, Err(MinioError::Refused { .. })), "a key is made once: {again:?}");
     let info = said(&["admin", "accesskey", "info", "lake", &key, "--json"]);
     assert_eq!(info["parentUser"].as_str(), Some(user.as_str()));
     assert!(info["expiration"].as_str().is_some_and(|end| !end.starts_with("1970")), "{info}");
@@ -90,7 +90,7 @@ async fn errors_say_what_they_are() {
     let world = World::new().await;
     let minio_ok = minio(&world, "lakeroot-secret");
     let nobody = MinioUser::new(&"whee".parse().unwrap());
-    assert!(matches!(minio_ok.user(&nobody).await, Err(MinioError::NotFound { .. })));
+    assert!(matches!(minio_ok.user(&nobody).await, Ok(None)));
     let attach = minio_ok.attach_to_user(&nobody, &["no-such-policy".into()]).await;
     assert!(matches!(attach, Err(MinioError::NotFound { .. })), "{attach:?}");
     let large = POLICY.replace("x/*", &"x".repeat(21 << 10));

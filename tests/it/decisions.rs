@@ -13,6 +13,7 @@ const WORLDS: u64 = 200;
 const AT_ONCE: usize = 4;
 const USERS: [&str; 4] = ["a", "a__b", "alice", "alice2"];
 const GROUPS: [&str; 2] = ["KBase", "BER"];
+const ADMIN: &str = "dana";
 /// Below a home or a workspace: empty, nested, look-alike, unicode.
 const FOLDERS: [&str; 7] = ["", "x/", "xy/", "x/y/", "x/y/z/", "день 1/", "x-y_z.parquet/"];
 
@@ -57,6 +58,8 @@ struct Issued {
     kind: &'static str,
     keys: Keys,
     ceiling: Option<Vec<(String, bool)>>,
+    /// The ceiling is no wider than that.
+    exact: bool,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,6 +83,7 @@ async fn one_world(seed: u64) -> usize {
     for user in USERS {
         people.insert(user, world.person(user).await);
     }
+    people.insert(ADMIN, world.admin().await);
     for group in GROUPS {
         world.members(group, &[], &[]).await;
     }
@@ -87,6 +91,7 @@ async fn one_world(seed: u64) -> usize {
         .map(|user| format!("users-warehouse/{user}/"))
         .into_iter()
         .chain(GROUPS.map(|group| format!("groups-warehouse/{group}/")))
+        .chain(["common/".to_owned()])
     {
         for folder in FOLDERS {
             world.seed(&format!("{owner}{folder}seed")).await;
@@ -105,15 +110,34 @@ async fn one_world(seed: u64) -> usize {
     asked
 }
 
-/// A random folder with the one who may share it.
-fn folder(rng: &mut StdRng) -> (&'static str, String) {
-    let owner = USERS.choose(rng).unwrap();
-    (owner, format!("users-warehouse/{owner}/{}", FOLDERS.choose(rng).unwrap()))
+/// A random folder: in a home, a workspace or neither.
+struct Folder {
+    owner: &'static str,
+    /// Somebody who may share it.
+    sharer: &'static str,
+    path: String,
+}
+
+impl Folder {
+    fn random(rng: &mut StdRng) -> Self {
+        let folder = FOLDERS.choose(rng).unwrap();
+        match rng.random_range(0..10) {
+            0..6 => {
+                let owner = USERS.choose(rng).unwrap();
+                Self { owner, sharer: owner, path: format!("users-warehouse/{owner}/{folder}") }
+            }
+            6..9 => {
+                let owner = GROUPS.choose(rng).unwrap();
+                Self { owner, sharer: ADMIN, path: format!("groups-warehouse/{owner}/{folder}") }
+            }
+            _ => Self { owner: "the lake", sharer: ADMIN, path: format!("common/{folder}") },
+        }
+    }
 }
 
 async fn change(world: &World, people: &BTreeMap<&str, Person>, model: &mut Model, rng: &mut StdRng) {
     let (user, group) = (*USERS.choose(rng).unwrap(), *GROUPS.choose(rng).unwrap());
-    let (owner, path) = folder(rng);
+    let Folder { owner, sharer, path } = Folder::random(rng);
     let to_user = rng.random_bool(0.6);
     let grantee = if to_user { user } else { group };
     let lists = |to_user: bool| if to_user { (vec![user], vec![]) } else { (vec![], vec![group]) };
@@ -125,7 +149,7 @@ async fn change(world: &World, people: &BTreeMap<&str, Person>, model: &mut Mode
             let (users, groups) = lists(to_user);
             let body =
                 json!({"path": path, "with_users": users, "with_groups": groups, "access": access, "expires_at": end});
-            let answer = world.post(&people[owner], &format!("/users/{owner}/share"), body).await;
+            let answer = world.post(&people[sharer], &format!("/users/{sharer}/share"), body).await;
             assert_eq!(answer.status, 200, "{}", answer.json);
             if grantee != owner {
                 model.grants.insert((grantee.into(), path), (access, end));
@@ -133,7 +157,7 @@ async fn change(world: &World, people: &BTreeMap<&str, Person>, model: &mut Mode
         }
         5..7 => {
             let (users, groups) = lists(to_user);
-            let answer = world.unshare(&people[owner], &path, &users, &groups).await;
+            let answer = world.unshare(&people[sharer], &path, &users, &groups).await;
             assert!(matches!(answer.status, 200 | 207), "{}", answer.json);
             model.grants.remove(&(grantee.into(), path));
         }
@@ -163,26 +187,30 @@ async fn issue(world: &World, people: &BTreeMap<&str, Person>, model: &Model, rn
         let (path, may_write) = folders.choose(rng).unwrap().clone();
         let write = may_write && rng.random_bool(0.5);
         let listed = json!([{"path": path, "access": if write { "write" } else { "read" }}]);
-        let session = async |scope| world.session(person, scope).await;
-        issued.push(Issued { user, kind: "granted", keys: session(json!("granted")).await, ceiling: Some(folders) });
-        issued.push(Issued { user, kind: "lake", keys: session(json!("lake")).await, ceiling: None });
-        issued.push(Issued { user, kind: "listed", keys: session(listed).await, ceiling: Some(vec![(path, write)]) });
+        for (kind, scope, ceiling) in [
+            ("granted", json!("granted"), Some(folders)),
+            ("lake", json!("lake"), None),
+            ("listed", listed, Some(vec![(path, write)])),
+        ] {
+            let answer = world.post(person, "/sessions", json!({"scope": scope})).await;
+            assert_eq!(answer.status, 200, "{}", answer.json);
+            let exact = answer.json["session_policy"]["exact"] == json!(true);
+            assert!(exact || kind == "granted");
+            issued.push(Issued { user, kind, keys: Keys::of_session(&answer.json), ceiling, exact });
+        }
     }
     let user = USERS.choose(rng).unwrap();
-    issued.push(Issued { user, kind: "lake key", keys: world.lake_key(&people[user]).await, ceiling: None });
+    let keys = world.lake_key(&people[user]).await;
+    issued.push(Issued { user, kind: "lake key", keys, ceiling: None, exact: true });
     issued
 }
 
 /// Asks MinIO, and compares: gives the number of questions.
 async fn ask(world: &World, model: &Model, issued: &[Issued], rng: &mut StdRng) -> usize {
     let mut asked = 0;
-    for Issued { user, kind, keys, ceiling } in issued {
+    for Issued { user, kind, keys, ceiling, exact } in issued {
         for _ in 0..2 {
-            let top = match rng.random_bool(0.7) {
-                true => format!("users-warehouse/{}/", USERS.choose(rng).unwrap()),
-                false => format!("groups-warehouse/{}/", GROUPS.choose(rng).unwrap()),
-            };
-            let prefix = format!("{top}{}", FOLDERS.choose(rng).unwrap());
+            let prefix = Folder::random(rng).path;
             let now = Timestamp::now();
             let live = model.folders(user, now);
             // What ends right now is no fair question.
@@ -192,6 +220,11 @@ async fn ask(world: &World, model: &Model, issued: &[Issued], rng: &mut StdRng) 
             let may = |key: &str, write| {
                 within(&live, key, write) && ceiling.as_ref().is_none_or(|folders| within(folders, key, write))
             };
+            // What a widened ceiling lets through beyond what was granted is not said.
+            let beyond = |write| within(&live, &prefix, write) && !may(&prefix, write);
+            if !exact && (beyond(false) || beyond(true)) {
+                continue;
+            }
             let (seed, other) = (format!("{prefix}seed"), format!("{prefix}other"));
             let say =
                 |deed: &str| format!("{deed} {prefix} by {user} with {kind} keys, live {live:?}, ceiling {ceiling:?}");

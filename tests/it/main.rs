@@ -8,6 +8,8 @@ mod go;
 mod identity;
 mod keys;
 mod lifecycle;
+mod outages;
+mod programs;
 mod revocation;
 mod sealing;
 mod sharing;

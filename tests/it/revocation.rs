@@ -31,16 +31,17 @@ async fn membership_acts_on_keys_that_are_out() {
     world.seed(ALICE_X).await;
     world.members("KBase", &[("alice", "steward")], &[]).await;
     world.share(&alice, "users-warehouse/alice/x", &[], &["KBase"], "write").await;
-    let keys = world.session(&bob, json!("lake")).await;
     let workspace = "groups-warehouse/KBase/new";
-    assert!(!world.can_get(&keys, ALICE_X).await);
-    world.members("KBase", &[("bob", "reader")], &[]).await;
-    assert!(world.can_get(&keys, ALICE_X).await && world.can_list(&keys, "groups-warehouse/KBase/").await);
-    assert!(!world.can_put(&keys, workspace).await && !world.can_put(&keys, ALICE_X).await);
-    world.members("KBase", &[("bob", "writer")], &[]).await;
-    assert!(world.can_put(&keys, workspace).await && world.can_put(&keys, ALICE_X).await);
-    world.members("KBase", &[], &["bob"]).await;
-    assert!(!world.can_get(&keys, ALICE_X).await && !world.can_put(&keys, workspace).await);
+    for keys in [world.session(&bob, json!("lake")).await, world.lake_key(&bob).await] {
+        assert!(!world.can_get(&keys, ALICE_X).await);
+        world.members("KBase", &[("bob", "reader")], &[]).await;
+        assert!(world.can_get(&keys, ALICE_X).await && world.can_list(&keys, "groups-warehouse/KBase/").await);
+        assert!(!world.can_put(&keys, workspace).await && !world.can_put(&keys, ALICE_X).await);
+        world.members("KBase", &[("bob", "writer")], &[]).await;
+        assert!(world.can_put(&keys, workspace).await && world.can_put(&keys, ALICE_X).await);
+        world.members("KBase", &[], &["bob"]).await;
+        assert!(!world.can_get(&keys, ALICE_X).await && !world.can_put(&keys, workspace).await);
+    }
 }
 
 #[tokio::test]

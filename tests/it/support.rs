@@ -21,7 +21,7 @@ use lakepass::{
     broker::Broker,
     config::Config,
     dev::{
-        MINIO,
+        MINIO, Tool,
         kbase_auth::{AccountSpec, KbaseAuth, Mfa, TokenKind, TokenSpec},
         minio_server::MinioServer,
     },
@@ -30,10 +30,18 @@ use lakepass::{
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Where programs that are not ours are, or are installed.
-pub fn tools() -> PathBuf {
+fn tools() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin")
+}
+
+/// A program that is not ours.
+pub fn tool(tool: Tool) -> PathBuf {
+    // A runtime of its own: tests come and go with theirs.
+    let find = move || tokio::runtime::Runtime::new().unwrap().block_on(tool.find_or_install(&tools()));
+    std::thread::spawn(find).join().unwrap().unwrap()
 }
 
 /// The MinIO that all tests share. It ends with the process.
@@ -48,7 +56,7 @@ pub fn shared_minio() -> &'static MinioServer {
 
 pub async fn start_minio() -> MinioServer {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let binary = MINIO.find_or_install(&tools()).unwrap();
+    let binary = MINIO.find_or_install(&tools()).await.unwrap();
     let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("minio").join(name);
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
@@ -61,9 +69,51 @@ pub struct World {
     pub minio_url: String,
     pub bucket: String,
     pub ledger_bucket: String,
-    pub auth: KbaseAuth,
+    /// Nothing, once a test has taken it away.
+    pub auth: Option<KbaseAuth>,
     pub broker: Arc<Broker>,
     pub http: reqwest::Client,
+}
+
+/// A way to a server, on which requests are counted.
+pub struct CountingProxy {
+    pub url: String,
+    requests: Arc<AtomicU32>,
+}
+
+impl CountingProxy {
+    pub async fn to(server: SocketAddr) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(AtomicU32::new(0));
+        let count = requests.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let count = count.clone();
+                tokio::spawn(async move {
+                    let server = tokio::net::TcpStream::connect(server).await.unwrap();
+                    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+                        (client.into_split(), server.into_split());
+                    let there = async {
+                        let mut chunk = vec![0; 64 << 10];
+                        while let Ok(n @ 1..) = from_client.read(&mut chunk).await {
+                            // Requests of these tests begin a chunk, and their bodies hold no such line.
+                            let ends = chunk[..n].windows(11).filter(|w| w == b" HTTP/1.1\r\n").count();
+                            count.fetch_add(ends as u32, Ordering::Relaxed);
+                            to_server.write_all(&chunk[..n]).await.unwrap();
+                        }
+                        to_server.shutdown().await.ok();
+                    };
+                    tokio::join!(there, async { tokio::io::copy(&mut from_server, &mut to_client).await.ok() });
+                });
+            }
+        });
+        Self { url, requests }
+    }
+
+    pub fn requests(&self) -> u32 {
+        self.requests.load(Ordering::Relaxed)
+    }
 }
 
 /// Somebody with a token.
@@ -120,7 +170,7 @@ impl World {
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(lakepass::http::serve(listener, app, std::future::pending()));
         let http = reqwest::Client::new();
-        Self { url, minio_url: minio.url(), bucket, ledger_bucket, auth, broker, http }
+        Self { url, minio_url: minio.url(), bucket, ledger_bucket, auth: Some(auth), broker, http }
     }
 
     /// Somebody who has signed in once.
@@ -139,10 +189,11 @@ impl World {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let username: Username = name.parse().unwrap();
         let token = format!("TOKEN{}OF{}", COUNT.fetch_add(1, Ordering::Relaxed), name.to_uppercase());
-        self.auth.add_user(AccountSpec::new(username.clone()).with_roles(roles.iter().copied()));
+        let auth = self.auth.as_ref().unwrap();
+        auth.add_user(AccountSpec::new(username.clone()).with_roles(roles.iter().copied()));
         let expires_at = Timestamp::now() + 24.hours();
         let spec = TokenSpec { kind: TokenKind::Login, mfa: Mfa::Used, expires_at };
-        self.auth.put_token(&Token::parse(&token).unwrap(), &username, spec).unwrap();
+        auth.put_token(&Token::parse(&token).unwrap(), &username, spec).unwrap();
         Person { name: name.to_owned(), token }
     }
 
@@ -242,6 +293,27 @@ impl World {
 
     pub async fn can_list(&self, keys: &Keys, prefix: &str) -> bool {
         allowed(self.s3(keys).list_objects_v2().bucket(&self.bucket).prefix(prefix).send().await)
+    }
+
+    /// The status of a signed GET on the bucket, with a query that no SDK would send.
+    pub async fn signed_get(&self, keys: &Keys, query: &[(&str, &str)]) -> u16 {
+        use aws_sigv4::{http_request::*, sign::v4};
+        let mut url = url::Url::parse(&format!("{}/{}", self.minio_url, self.bucket)).unwrap();
+        url.query_pairs_mut().extend_pairs(query);
+        let token = keys.session_token.clone();
+        let identity = Credentials::new(&keys.access_key, &keys.secret_key, token, None, "test").into();
+        let mut settings = SigningSettings::default();
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        let (name, time) = ("s3", std::time::SystemTime::now());
+        let params = v4::SigningParams::builder().identity(&identity).region("us-east-1").name(name).time(time);
+        let params = params.settings(settings).build().unwrap().into();
+        let host = self.minio_url.strip_prefix("http://").unwrap();
+        let signable =
+            SignableRequest::new("GET", url.as_str(), [("host", host)].into_iter(), SignableBody::Bytes(b""));
+        let (signature, _) = sign(signable.unwrap(), &params).unwrap().into_parts();
+        let request =
+            signature.headers().fold(self.http.get(url), |request, (name, value)| request.header(name, value));
+        request.send().await.unwrap().status().as_u16()
     }
 }
 

@@ -72,6 +72,13 @@ impl Authenticator for OidcAuthenticator {
             None => Err(AuthError::UnknownIssuer(unverified.issuer)),
         }
     }
+
+    async fn is_ready(&self, now: Timestamp) -> Result<(), AuthError> {
+        for issuer in self.issuers.values() {
+            issuer.keys.current(now).await?;
+        }
+        Ok(())
+    }
 }
 
 impl Issuer {

@@ -24,7 +24,7 @@ use crate::identity::{
 };
 
 /// The longest that a refetch takes, discovery and keys together.
-pub(super) const TIME_LIMIT: Duration = Duration::from_secs(3);
+pub(super) const TIME_LIMIT: Duration = Duration::from_secs(2);
 
 /// Older keys are fetched again before they are used: a key that the issuer withdrew ends here.
 const FRESH_FOR: SignedDuration = SignedDuration::from_hours(1);

@@ -102,7 +102,7 @@ async fn trust_ends_with_the_shortest_of_the_three() {
         let expires_at = start() + seconds(lifetime);
         let inner = Counting::new(move |_| Ok(whee(expires_at, seconds(allowed))));
         let cache = cached(&inner);
-        let mut ask = async |after: u64| cache.authenticate(&opaque_token(), start() + seconds(after)).await.unwrap();
+        let ask = async |after: u64| cache.authenticate(&opaque_token(), start() + seconds(after)).await.unwrap();
         assert_eq!(ask(0).await.trust_for, seconds(kept));
         assert_eq!(ask(kept - 1).await.trust_for, seconds(1));
         assert_eq!(inner.asked(), 1);
