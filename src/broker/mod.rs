@@ -33,7 +33,7 @@ use crate::{
         Minio, MinioError,
         ledger::{GroupDoc, Ledger, UserDoc},
     },
-    policy::Templates,
+    policy::{Templates, TooLarge},
 };
 
 pub use self::{
@@ -65,6 +65,10 @@ pub enum Error {
     TokenEnds(String),
     #[error("`{0}` is not yours to that extent: list only what GET /users/{{you}} shows")]
     ScopeExceeds(String),
+    #[error("{0}")]
+    PolicyTooLarge(TooLarge),
+    #[error("the policy has no meaning in MinIO: a condition in it does not go with its actions, for example")]
+    PolicyRefused,
     /// `Display` is for logs alone.
     #[error(transparent)]
     Minio(#[from] MinioError),

@@ -58,7 +58,10 @@ impl Broker {
             asked: life.asked(),
         };
         let issue = async { self.assume(&snapshot.doc, policy, life).await };
-        self.session_cache.get(key, self.now(), actor.expires_at, issue).await
+        self.session_cache.get(key, self.now(), actor.expires_at, issue).await.map_err(|error| match error {
+            Error::Minio(MinioError::Refused { .. }) if request.narrow.is_some() => Error::PolicyRefused,
+            error => error,
+        })
     }
 
     fn lifetime(&self, actor: &Identity, request: &SessionRequest) -> Result<Lifetime, Error> {
@@ -91,7 +94,16 @@ impl Broker {
             }
         }
         SessionPolicy::ceiling(&self.templates, self.lake.bucket(), &granted, scope, request.narrow.as_ref())
-            .map_err(|error| Error::Invalid(error.to_string()))
+            .map_err(Error::PolicyTooLarge)
+    }
+
+    /// Whose session a session token is of, if it is one of these keys and may still be used.
+    pub async fn session_owner(&self, access_key: &str, session_token: &str) -> Result<Option<Username>, Error> {
+        let Some(parent) = self.minio.session_parent(access_key, session_token, self.now()) else { return Ok(None) };
+        let Some(user) = parent.username() else { return Ok(None) };
+        let doc = self.ledger.read::<UserDoc>(&user).await?;
+        let is_theirs = |doc: &UserDoc| doc.state == AccountState::Enabled && doc.session_user.user == parent;
+        Ok(doc.filter(is_theirs).map(|doc| doc.username))
     }
 
     async fn assume(&self, doc: &UserDoc, policy: SessionPolicy, life: Lifetime) -> Result<IssuedSession, Error> {

@@ -16,11 +16,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = tokio::time::timeout(BODY_TIME_LIMIT, Bytes::from_request(request, state)).await;
-        let slow = |_| Problem::new("slow-body", StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time");
-        let bytes = bytes.map_err(slow)?.map_err(refused)?;
+        let Raw(bytes) = Raw::from_request(request, state).await?;
         let json = if bytes.is_empty() { &b"{}"[..] } else { &bytes };
         serde_json::from_slice(json).map(Self).map_err(|error| Problem::invalid(format!("the body: {error}")))
+    }
+}
+
+/// A body as it is, of bounded size and within a bounded time.
+pub struct Raw(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Raw {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = tokio::time::timeout(BODY_TIME_LIMIT, Bytes::from_request(request, state)).await;
+        let slow = |_| Problem::new("slow-body", StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time");
+        Ok(Self(bytes.map_err(slow)?.map_err(refused)?))
     }
 }
 

@@ -20,7 +20,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use tower::ServiceBuilder;
 use tower_http::{
@@ -88,6 +88,7 @@ pub fn router(app: App) -> Router {
         .routes(routes!(groups::delete))
         .routes(routes!(sessions::issue, sessions::list, sessions::revoke))
         .routes(routes!(aws::container_credentials::container_credentials))
+        .routes(routes!(aws::sts::sts))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .split_for_parts();
@@ -101,6 +102,7 @@ pub fn router(app: App) -> Router {
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| Problem::internal().into_response()))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
     router
+        .route("/", post(aws::sts::sts))
         .route("/openapi.json", get(async move || ([(header::CONTENT_TYPE, "application/json")], (*api).clone())))
         .fallback(async || Problem::new("no-such-resource", StatusCode::NOT_FOUND, "there is nothing at this address"))
         .method_not_allowed_fallback(async || {

@@ -109,6 +109,8 @@ impl From<Error> for Problem {
             Error::Conflict(_) => Self::new("conflict", StatusCode::CONFLICT, detail),
             Error::Disabled(_) => Self::new("account-disabled", StatusCode::FORBIDDEN, detail),
             Error::TokenEnds(_) => Self::new("token-expires-too-soon", StatusCode::FORBIDDEN, detail),
+            Error::PolicyRefused => Self::invalid(detail),
+            Error::PolicyTooLarge(_) => Self::new("policy-too-large", StatusCode::UNPROCESSABLE_ENTITY, detail),
             Error::ScopeExceeds(_) => Self::new("scope-exceeds-grants", StatusCode::FORBIDDEN, detail),
             Error::Minio(error) => {
                 tracing::warn!(%error, "MinIO did not do what it was asked");

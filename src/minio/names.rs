@@ -53,6 +53,11 @@ impl MinioUser {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whose it is, if the name is one of ours.
+    pub fn username(&self) -> Option<Username> {
+        self.0.strip_prefix(PREFIX)?.rsplit_once('-')?.0.parse().ok()
+    }
 }
 
 impl fmt::Display for MinioUser {
@@ -61,7 +66,6 @@ impl fmt::Display for MinioUser {
     }
 }
 
-#[cfg(test)]
 impl From<String> for MinioUser {
     fn from(name: String) -> Self {
         Self(name)
@@ -97,5 +101,9 @@ mod tests {
         assert_ne!(one, two);
         assert!(one.as_str().starts_with("lakepass-a-") && one.as_str().len() == 23);
         assert!(!one.as_str().contains([',', '=', '/', ' ']));
+        assert_eq!(one.username(), Some(user));
+        for other in ["lakepass-", "lakepass-a", "lakepass-A-x", "root", "other-a-x"] {
+            assert_eq!(MinioUser::from(other.to_owned()).username(), None, "{other}");
+        }
     }
 }

@@ -4,7 +4,9 @@ use std::fmt;
 
 use aws_credential_types::Credentials;
 use jiff::Timestamp;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 
 use super::{Minio, MinioError, MinioUser, sdk_error};
 use crate::lake::Lifetime;
@@ -59,6 +61,29 @@ impl Minio {
             secret_access_key: SecretString::from(keys.secret_access_key),
             session_token: SecretString::from(keys.session_token),
         })
+    }
+}
+
+/// What MinIO writes into a session token, a JWT (RFC 7519) that it signs with its root secret.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionClaims {
+    access_key: String,
+    parent: String,
+    exp: i64,
+}
+
+impl Minio {
+    /// The MinIO user whose session it is; nothing if the token is not of these keys, has ended, or was not signed by MinIO.
+    pub fn session_parent(&self, access_key: &str, session_token: &str, now: Timestamp) -> Option<MinioUser> {
+        let key = DecodingKey::from_secret(self.config.root_password.expose_secret().as_bytes());
+        let mut validation = Validation::new(Algorithm::HS512);
+        // By our clock, below.
+        validation.validate_exp = false;
+        validation.required_spec_claims.clear();
+        let claims = jsonwebtoken::decode::<SessionClaims>(session_token, &key, &validation).ok()?.claims;
+        let is_of_these = claims.access_key == access_key && claims.exp > now.as_second();
+        is_of_these.then(|| MinioUser::from(claims.parent))
     }
 }
 

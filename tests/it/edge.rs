@@ -135,6 +135,7 @@ async fn the_openapi_document_lists_every_surface() {
             "/me",
             "/readyz",
             "/sessions",
+            "/sts",
             "/users/{user}",
             "/users/{user}/share",
             "/users/{user}/unshare",

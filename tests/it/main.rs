@@ -1,6 +1,7 @@
 //! The integration tests: each module is a promise, kept against a real MinIO.
 
 mod admin_api;
+mod aws;
 mod clients;
 mod decisions;
 mod edge;

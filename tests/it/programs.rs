@@ -139,7 +139,7 @@ async fn dev_is_ready_when_it_says_so_and_comes_back_with_everything() {
         let ready: Value = serde_json::from_slice(&fs::read(&ready_file).unwrap()).unwrap();
         let text = |name: &str| ready[name].as_str().unwrap_or_else(|| panic!("{name} in {ready}")).to_owned();
         for url in ["minio_url", "console_url", "auth_url", "url"].map(text) {
-            assert!(http.get(&url).send().await.is_ok(), "{url}");
+            http.get(&url).send().await.unwrap_or_else(|error| panic!("round {round}, {url} of {ready}: {error:?}"));
         }
         secrets.push((text("minio_root_password"), ready["tokens"].to_string()));
         let call = async |person: &str, method: &str, path: &str, body: Value| {
@@ -167,6 +167,7 @@ async fn dev_is_ready_when_it_says_so_and_comes_back_with_everything() {
         eventually("it ends", Duration::from_secs(10), async || dev.try_wait().unwrap().is_some()).await;
         assert!(dev.wait().unwrap().success());
         assert!(http.get(&minio).send().await.is_err(), "MinIO has ended as well");
+        assert!(!ready_file.exists(), "nobody is sent to what has ended");
     }
     assert_eq!(secrets[0], secrets[1]);
 }

@@ -1,6 +1,7 @@
 //! The protocols by which AWS's SDKs get keys by themselves.
 
 pub mod container_credentials;
+pub mod sts;
 
 use std::time::Duration;
 
