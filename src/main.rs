@@ -3,11 +3,13 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use anyhow::bail;
 use clap::{Parser, Subcommand};
 use lakepass::{
     config::Config,
     dev::{self, DevOptions},
     http,
+    minio::Listing,
 };
 use tokio::{
     net::TcpListener,
@@ -26,6 +28,11 @@ struct Arguments {
 enum Command {
     /// Serve, as configured by a TOML file and LAKEPASS_… in the environment, which wins.
     Serve {
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Check the configuration, and the MinIO that it names.
+    Check {
         #[arg(long)]
         config: Option<PathBuf>,
     },
@@ -55,11 +62,29 @@ async fn main() -> anyhow::Result<()> {
     let shutdown = ended()?;
     match arguments.command {
         Command::Serve { config } => serve(config, shutdown).await,
+        Command::Check { config } => check(config).await,
         Command::Dev { dir, listen, minio_listen, console_listen, ready_file } => {
             let tools = PathBuf::from(".tools/bin");
             dev::run(DevOptions { dir, tools, listen, minio_listen, console_listen, ready_file }, shutdown).await
         }
     }
+}
+
+async fn check(file: Option<PathBuf>) -> anyhow::Result<()> {
+    let config = Config::load(file.as_deref(), &|name| std::env::var(name).ok())?;
+    println!("The configuration is complete.");
+    let broker = lakepass::app(config)?.broker;
+    broker.prepare().await?;
+    println!("MinIO answers, and both buckets are there.");
+    match broker.check_listing().await? {
+        Listing::AsThePolicySays => println!("MinIO lists what policies allow, and nothing else."),
+        Listing::CanBeTalkedPast => bail!(
+            "this MinIO can be talked past its policies when it lists: a request header `Prefix` shows the names of all \
+             objects (not their contents). Put something in front of MinIO that takes the headers `Prefix` and \
+             `Delimiter` away, or use a MinIO that is mended: see docs/operators.md"
+        ),
+    }
+    Ok(())
 }
 
 async fn serve(file: Option<PathBuf>, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {

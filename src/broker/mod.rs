@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod check;
 mod deletion;
 mod groups;
 mod lake_keys;

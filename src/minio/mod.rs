@@ -4,6 +4,7 @@
 //! what a policy says.
 
 mod admin;
+mod canary;
 pub mod ledger;
 mod names;
 mod objects;
@@ -21,6 +22,7 @@ use url::Url;
 
 pub use self::{
     admin::{AccessKey, GroupInfo, Status, UserInfo},
+    canary::{CANARY_PREFIX, Listing},
     names::{Incarnation, MinioGroup, MinioUser, PREFIX},
     sts::SessionKeys,
 };

@@ -11,7 +11,7 @@ use std::{
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use crate::support::{World, eventually, shared_minio, start_minio};
+use crate::support::{CountingProxy, World, eventually, shared_minio, start_minio};
 
 fn lakepass(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lakepass"));
@@ -105,6 +105,26 @@ fn serve_lists_every_mistake_and_quotes_no_secret() {
         assert!(said.contains(&format!("LAKEPASS_{name}")), "{name} in {said}");
     }
     assert!(!said.contains("SHORT"), "{said}");
+}
+
+/// The pinned MinIO can be talked past its policies; behind something that takes the header away, it cannot.
+#[tokio::test(flavor = "multi_thread")]
+async fn check_tells_whether_listing_can_be_talked_past() {
+    let minio = shared_minio();
+    let stripping = CountingProxy::stripping(minio.address, "prefix").await;
+    for (url, mended) in [(minio.url(), false), (stripping.url, true)] {
+        let mut check = lakepass(&["check"]);
+        let check = check
+            .env("LAKEPASS_MINIO_URL", url)
+            .env("LAKEPASS_MINIO_ROOT_USER", &minio.root_user)
+            .env("LAKEPASS_MINIO_ROOT_PASSWORD", minio.root_password.expose_secret())
+            .env("LAKEPASS_KBASE_AUTH_URL", "http://127.0.0.1:1/")
+            .env("LAKEPASS_BUCKET", "lake-of-check")
+            .env("LAKEPASS_LEDGER_BUCKET", "ledger-of-check");
+        let output = tokio::process::Command::from(std::mem::replace(check, lakepass(&[]))).output().await.unwrap();
+        assert_eq!(output.status.success(), mended, "{}", said(&output));
+        assert_eq!(said(&output).contains("talked past"), !mended, "{}", said(&output));
+    }
 }
 
 #[test]
