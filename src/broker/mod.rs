@@ -9,6 +9,7 @@ mod check;
 mod deletion;
 mod groups;
 mod lake_keys;
+mod policies;
 mod session_cache;
 mod sessions;
 mod settle;

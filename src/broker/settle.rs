@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_lc_rs::digest;
 
-use super::{Broker, Error, all};
+use super::{
+    Broker, Error, all,
+    policies::{Policies, list, names},
+};
 use crate::{
     identity::Username,
     lake::{Grant, GroupName, LakePath, Reach, Role},
@@ -21,10 +24,6 @@ use crate::{
 
 /// How often one change may be outrun by others.
 const MAX_ROUNDS: usize = 20;
-
-/// A policy that allows nothing: what stale policies become when they cannot be taken off.
-const NOTHING: &str =
-    r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":["s3:*"],"Resource":["arn:aws:s3:::*"]}]}"#;
 
 /// What to do about a secret that MinIO may not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +47,6 @@ struct Wanted {
     groups: BTreeSet<String>,
     policies: Policies,
 }
-
-/// Policy documents by their names at MinIO.
-type Policies = BTreeMap<String, PolicyDocument>;
 
 impl Broker {
     /// Makes MinIO what the user's document says, and gives that document; nothing if there is no such user.
@@ -116,33 +112,6 @@ impl Broker {
         let groups = all(groups.into_values().map(|group| self.ledger.read::<GroupDoc>(group))).await?;
         let groups = groups.into_iter().flatten().filter(|group| !group.deleting);
         Ok(groups.filter_map(|group| group.members.get(&doc.username).copied().map(|role| (group, role))).collect())
-    }
-
-    /// What a user has by name.
-    pub(super) fn live_policy(&self, doc: &UserDoc) -> LivePolicy {
-        let home = self.lake.home(&doc.username);
-        LivePolicy::of_user(&self.templates, self.lake.bucket(), &home, reaches(&doc.grants))
-    }
-
-    /// What a member of this role has by a group.
-    pub(super) fn group_policy(&self, doc: &GroupDoc, role: Role) -> LivePolicy {
-        let of = match role {
-            Role::Reader => LivePolicy::of_readers,
-            Role::Writer | Role::Steward => LivePolicy::of_writers,
-        };
-        of(&self.templates, self.lake.bucket(), &self.lake.workspace(&doc.group), reaches(&doc.grants))
-    }
-
-    fn user_policies(&self, doc: &UserDoc) -> Policies {
-        named(&policy_base(doc), &self.live_policy(doc))
-    }
-
-    fn group_policies(&self, doc: &GroupDoc) -> [(MinioGroup, Policies); 2] {
-        [Role::Reader, Role::Writer].map(|role| {
-            let group = MinioGroup::new(&doc.group, &doc.incarnation, role);
-            let policies = named(group.as_str(), &self.group_policy(doc, role));
-            (group, policies)
-        })
     }
 
     async fn settle_user_once(
@@ -296,35 +265,6 @@ impl Broker {
         Ok(Seen::Changed)
     }
 
-    async fn put_policies(&self, policies: impl Iterator<Item = (&String, &PolicyDocument)>) -> Result<(), Error> {
-        for (name, document) in policies {
-            self.minio.put_policy(name, &document.to_json()).await?;
-        }
-        Ok(())
-    }
-
-    /// Makes the stale ones among these policies allow nothing: MinIO takes none off who is disabled, and enabled they would
-    /// have them for a moment.
-    async fn empty_policies(&self, doc: &UserDoc, attached: &BTreeSet<String>, wanted: &Policies) -> Result<(), Error> {
-        let base = policy_base(doc);
-        for name in attached.iter().filter(|name| name.starts_with(&base) && !wanted.contains_key(*name)) {
-            self.minio.put_policy(name, NOTHING).await?;
-        }
-        Ok(())
-    }
-
-    /// Removes stale policies: ours only, and none that is wanted. `false`: somebody has one of them attached.
-    async fn remove_policies(&self, stale: &BTreeSet<String>, wanted: &Policies) -> Result<bool, Error> {
-        let mut all_removed = true;
-        for name in stale.iter().filter(|name| name.starts_with(PREFIX) && !wanted.contains_key(*name)) {
-            match self.minio.remove_policy(name).await {
-                Err(MinioError::InUse { .. }) => all_removed = false,
-                removed => removed?,
-            }
-        }
-        Ok(all_removed)
-    }
-
     async fn next_generation(&self, doc: &UserDoc, lost: &Generation) -> Result<(), Error> {
         let next = Generation::new(&doc.username);
         self.change_user(doc, |now| {
@@ -389,38 +329,6 @@ impl Broker {
         }
         Ok(())
     }
-}
-
-/// What the names of a user's policies begin with.
-fn policy_base(doc: &UserDoc) -> String {
-    format!("{PREFIX}{}-{}", doc.username, doc.incarnation.as_str())
-}
-
-fn reaches(grants: &BTreeMap<LakePath, Grant>) -> Vec<Reach> {
-    let reach = |(path, grant): (&LakePath, &Grant)| Reach {
-        path: path.clone(),
-        access: grant.access,
-        until: grant.expires_at,
-    };
-    grants.iter().map(reach).collect()
-}
-
-fn named(base: &str, policy: &LivePolicy) -> Policies {
-    let name = |document: &PolicyDocument| {
-        let hash = digest::digest(&digest::SHA256, document.to_json().as_bytes());
-        let hash: String = hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        (format!("{base}-{hash}"), document.clone())
-    };
-    policy.documents().iter().map(name).collect()
-}
-
-fn list(policies: &Policies) -> Vec<String> {
-    policies.keys().cloned().collect()
-}
-
-/// MinIO's list of names with commas between them.
-fn names(list: &str) -> BTreeSet<String> {
-    list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn outrun(what: &str) -> Error {

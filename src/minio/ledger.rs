@@ -235,7 +235,7 @@ impl Ledger {
             };
             let body = after.as_ref().map_or(Ok(Vec::new()), serde_json::to_vec);
             let body = body.map_err(|_| MinioError::Refused { what: path.clone(), code: "InvalidDocument".into() })?;
-            match self.minio.put_object(&self.bucket, &path, body, Some(precondition)).await {
+            match self.minio.put_object(&self.bucket, &path, body, precondition).await {
                 Ok(_) => return Ok(Updated { before, now: after }),
                 Err(MinioError::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),

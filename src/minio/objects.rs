@@ -64,21 +64,19 @@ impl Minio {
 
     /// Puts an object, unless there is one.
     pub async fn ensure_object(&self, bucket: &str, key: &str, body: &[u8]) -> Result<(), MinioError> {
-        match self.put_object(bucket, key, body.to_vec(), Some(Precondition::Absent)).await {
+        match self.put_object(bucket, key, body.to_vec(), Precondition::Absent).await {
             Ok(_) | Err(MinioError::Conflict { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Deletes every object below a prefix, and says how many there were.
-    pub async fn purge(&self, bucket: &str, prefix: &str) -> Result<u64, MinioError> {
-        let mut deleted = 0;
+    /// Deletes every object below a prefix.
+    pub async fn purge(&self, bucket: &str, prefix: &str) -> Result<(), MinioError> {
         loop {
             let page = self.list_objects(bucket, prefix, None, 1000).await?;
             if page.objects.is_empty() {
-                return Ok(deleted);
+                return Ok(());
             }
-            deleted += page.objects.len() as u64;
             let keys = page.objects.iter().map(|(key, _)| ObjectIdentifier::builder().key(key).build());
             let keys = keys
                 .collect::<Result<Vec<_>, _>>()
@@ -103,13 +101,12 @@ impl Minio {
         bucket: &str,
         key: &str,
         body: Vec<u8>,
-        precondition: Option<Precondition>,
+        precondition: Precondition,
     ) -> Result<String, MinioError> {
         let put = self.s3.put_object().bucket(bucket).key(key).body(ByteStream::from(body));
         let put = match precondition {
-            None => put,
-            Some(Precondition::Absent) => put.if_none_match("*"),
-            Some(Precondition::Unchanged(etag)) => put.if_match(etag),
+            Precondition::Absent => put.if_none_match("*"),
+            Precondition::Unchanged(etag) => put.if_match(etag),
         };
         let answer = put.send().await.map_err(|error| sdk_error("PutObject", error))?;
         Ok(answer.e_tag.unwrap_or_default())
