@@ -6,20 +6,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_lc_rs::digest;
-
 use super::{
     Broker, Error, all,
     policies::{Policies, list, names},
 };
 use crate::{
     identity::Username,
-    lake::{Grant, GroupName, LakePath, Reach, Role},
+    lake::{GroupName, LakePath, Role},
     minio::{
         Incarnation, MinioError, MinioGroup, MinioUser, PREFIX, Status,
         ledger::{AccountState, Change, Generation, GroupDoc, UserDoc},
     },
-    policy::{LivePolicy, PolicyDocument},
 };
 
 /// How often one change may be outrun by others.

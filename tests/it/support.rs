@@ -33,6 +33,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+/// How often a world's making is tried: see [`World::person`].
+const SETUP_TRIES: u32 = 5;
+
 /// Where programs that are not ours are, or are installed.
 fn tools() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin")
@@ -181,7 +184,10 @@ impl World {
             })
         };
         let app = lakepass::app(Config::load(None, &setting).unwrap()).unwrap();
-        eventually("buckets", Duration::from_secs(30), async || app.broker.prepare().await.is_ok()).await;
+        let mut tries = 0..SETUP_TRIES;
+        while let Err(error) = app.broker.prepare().await {
+            assert!(tries.next().is_some(), "{error}");
+        }
         let broker = app.broker.clone();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -203,8 +209,10 @@ impl World {
     pub async fn person(&self, name: &str) -> Person {
         let (person, username) = (self.stranger(name, &["BERDL_USER"]), name.parse().unwrap());
         // A busy machine may not keep the broker's time limits; that is no test's matter but those of outages.
-        eventually("signed in", Duration::from_secs(30), async || self.broker.ensure_user(&username).await.is_ok())
-            .await;
+        let mut tries = 0..SETUP_TRIES;
+        while let Err(error) = self.broker.ensure_user(&username).await {
+            assert!(tries.next().is_some(), "{error}");
+        }
         person
     }
 
