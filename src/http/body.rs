@@ -16,12 +16,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = tokio::time::timeout(BODY_TIME_LIMIT, Bytes::from_request(request, state)).await;
-        let slow = |_| Problem::new("slow-body", StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time");
-        let bytes = bytes.map_err(slow)?.map_err(refused)?;
+        let bytes = body_in_time(request, state).await?;
         let json = if bytes.is_empty() { &b"{}"[..] } else { &bytes };
         serde_json::from_slice(json).map(Self).map_err(|error| Problem::invalid(format!("the body: {error}")))
     }
+}
+
+/// The whole body, unless it is too large or too slow.
+pub(super) async fn body_in_time<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    let bytes = tokio::time::timeout(BODY_TIME_LIMIT, Bytes::from_request(request, state)).await;
+    let slow = |_| Problem::new("slow-body", StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time");
+    bytes.map_err(slow)?.map_err(refused)
 }
 
 fn refused(rejection: BytesRejection) -> Problem {

@@ -2,6 +2,7 @@
 
 mod admin_api;
 mod clients;
+mod console;
 mod decisions;
 mod edge;
 mod go;
