@@ -30,6 +30,8 @@ pub struct Config {
     pub kbase: Option<KbaseConfig>,
     pub jwt_issuers: Vec<JwtIssuer>,
     pub sessions: SessionLimits,
+    /// Where MinIO's console listens, if browsers are to be led to it.
+    pub console_url: Option<Url>,
 }
 
 /// Every mistake in the configuration.
@@ -60,6 +62,7 @@ struct File {
     session_max: Option<u64>,
     default_scope: Option<String>,
     policies: Option<String>,
+    console_url: Option<String>,
 }
 
 impl File {
@@ -99,8 +102,11 @@ impl Config {
         let metrics_listen = r.text("METRICS_LISTEN", file.metrics_listen);
         let metrics_listen = metrics_listen.and_then(|text| r.parse::<SocketAddr>("METRICS_LISTEN", &text));
         let url = r.required("MINIO_URL", file.minio_url).and_then(|text| r.parse::<Url>("MINIO_URL", &text));
-        if url.as_ref().is_some_and(|url| !matches!(url.scheme(), "http" | "https") || url.path() != "/") {
-            r.mistakes.push("LAKEPASS_MINIO_URL is an http or https address without a path".into());
+        let console_url = r.text("CONSOLE_URL", file.console_url).and_then(|text| r.parse::<Url>("CONSOLE_URL", &text));
+        for (name, url) in [("MINIO_URL", &url), ("CONSOLE_URL", &console_url)] {
+            if url.as_ref().is_some_and(|url| !matches!(url.scheme(), "http" | "https") || url.path() != "/") {
+                r.mistakes.push(format!("LAKEPASS_{name} is an http or https address without a path"));
+            }
         }
         let root_user = r.required("MINIO_ROOT_USER", file.minio_root_user);
         if root_user.as_ref().is_some_and(|user| user.starts_with(PREFIX)) {
@@ -193,6 +199,7 @@ impl Config {
                     kbase,
                     jwt_issuers,
                     sessions: SessionLimits { default, max, default_scope },
+                    console_url,
                 })
             }
             _ => Err(Mistakes(r.mistakes)),
@@ -299,6 +306,7 @@ mod tests {
             "",
             &[
                 ("LAKEPASS_LISTEN", "nowhere"),
+                ("LAKEPASS_CONSOLE_URL", "http://127.0.0.1:9001/minio"),
                 ("LAKEPASS_MINIO_ROOT_PASSWORD", "SHORT"),
                 ("LAKEPASS_MINIO_ROOT_USER", "lakepass-x"),
                 ("LAKEPASS_BUCKET", "lakepass"),
@@ -315,6 +323,7 @@ mod tests {
         for name in [
             "LISTEN",
             "MINIO_URL",
+            "CONSOLE_URL",
             "MINIO_ROOT_USER",
             "MINIO_ROOT_PASSWORD",
             "LEDGER_BUCKET",

@@ -18,9 +18,10 @@ pub fn app(config: config::Config) -> anyhow::Result<http::App> {
     let authenticator = identity::authenticator(config.kbase, config.jwt_issuers, identity::CacheLimits::default())?;
     let s3_endpoint = config.minio.url.as_str().trim_end_matches('/').to_owned();
     let minio = Arc::new(minio::Minio::new(config.minio)?);
+    let console = config.console_url.map(http::Console::new).transpose()?;
     let broker =
         broker::Broker::new(minio, config.ledger_bucket, config.lake, config.templates, config.sessions, clock.clone());
-    Ok(http::App { broker: Arc::new(broker), authenticator: Arc::new(authenticator), clock, s3_endpoint })
+    Ok(http::App { broker: Arc::new(broker), authenticator: Arc::new(authenticator), clock, s3_endpoint, console })
 }
 
 /// Does what is due without a request, as long as the process lives: makes the buckets, and takes back what has ended.

@@ -50,6 +50,7 @@ pub struct DevOptions {
 #[derive(Serialize)]
 struct Ready<'a> {
     url: &'a str,
+    sign_in_url: &'a str,
     minio_url: &'a str,
     console_url: &'a str,
     minio_root_user: &'a str,
@@ -82,6 +83,7 @@ pub async fn run(options: DevOptions, shutdown: impl Future<Output = ()> + Send 
     let url = format!("http://{}", demo.listener.local_addr()?);
     let ready = Ready {
         url: &url,
+        sign_in_url: &format!("{url}/console"),
         minio_url: &demo.minio.url(),
         console_url: &format!("http://{}", demo.minio.console),
         minio_root_user: &demo.minio.root_user,
@@ -138,6 +140,7 @@ async fn start(options: &DevOptions) -> anyhow::Result<Demo> {
 fn config(minio: &MinioServer, auth: &KbaseAuth) -> anyhow::Result<Config> {
     let settings = BTreeMap::from([
         ("LAKEPASS_MINIO_URL", minio.url()),
+        ("LAKEPASS_CONSOLE_URL", format!("http://{}", minio.console)),
         ("LAKEPASS_MINIO_ROOT_USER", minio.root_user.clone()),
         ("LAKEPASS_MINIO_ROOT_PASSWORD", minio.root_password.expose_secret().to_owned()),
         ("LAKEPASS_KBASE_AUTH_URL", auth.url()),
@@ -195,9 +198,9 @@ const GENOMES: &str =
 const SAMPLES: &str = "sample,site,depth_m\nS1,Hanford,12\nS2,Oak Ridge,7\n";
 
 fn greet(ready: &Ready) {
-    let Ready { url, minio_url, console_url, auth_url, tokens, bucket, .. } = ready;
+    let Ready { url, sign_in_url, minio_url, auth_url, tokens, bucket, .. } = ready;
     println!(
-        "Lakepass runs.\n\n  broker        {url}\n  MinIO         {minio_url}\n  MinIO console {console_url}\n  KBase auth    {auth_url}\n"
+        "Lakepass runs.\n\n  broker        {url}\n  MinIO         {minio_url}\n  KBase auth    {auth_url}\n\nIn the browser: click {sign_in_url} and paste a token. It leads into MinIO's console.\n"
     );
     println!("Tokens of the demo's people (dana is an administrator):\n");
     for (person, token) in tokens.iter() {

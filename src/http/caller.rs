@@ -1,4 +1,4 @@
-//! Who is calling: from the `Authorization` header, and from nowhere else.
+//! Who is calling: from the `Authorization` header, and from nowhere else; but for a browser that signs in (`console`).
 
 use std::sync::Arc;
 
@@ -28,7 +28,11 @@ impl FromRequestParts<Arc<App>> for Caller {
             Some(_) | None => value,
         };
         let token = Token::parse(text).map_err(|error| Problem::unauthenticated(&error.to_string()))?;
-        let validated = app.authenticator.authenticate(&token, app.clock.now()).await?;
-        Ok(Self(validated.identity))
+        identify(app, &token).await.map(Self)
     }
+}
+
+/// Whose token it is.
+pub(super) async fn identify(app: &App, token: &Token) -> Result<Identity, Problem> {
+    Ok(app.authenticator.authenticate(token, app.clock.now()).await?.identity)
 }

@@ -4,6 +4,7 @@ mod admin;
 mod aws;
 mod body;
 mod caller;
+mod console;
 mod groups;
 mod health;
 mod problem;
@@ -32,7 +33,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{Clock, broker::Broker, identity::Authenticator};
 
-pub use self::problem::Problem;
+pub use self::{console::Console, problem::Problem};
 
 /// The largest body that is read, in bytes.
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -50,6 +51,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// Where Spark finds MinIO.
     pub s3_endpoint: String,
+    /// MinIO's console, if there is one to lead browsers to.
+    pub console: Option<Console>,
 }
 
 #[derive(OpenApi)]
@@ -91,6 +94,7 @@ pub fn router(app: App) -> Router {
         .routes(routes!(aws::sts::sts))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
+        .merge(console::routes())
         .split_for_parts();
     let api = Arc::new(api.to_json().expect("the OpenAPI document is made of strings"));
     let request_id = HeaderName::from_static("x-request-id");
@@ -103,6 +107,8 @@ pub fn router(app: App) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
     router
         .route("/", post(aws::sts::sts))
+        .layer(middleware::from_fn(limit_time))
+        .merge(console::unlimited())
         .route("/openapi.json", get(async move || ([(header::CONTENT_TYPE, "application/json")], (*api).clone())))
         .fallback(async || Problem::new("no-such-resource", StatusCode::NOT_FOUND, "there is nothing at this address"))
         .method_not_allowed_fallback(async || {
@@ -136,6 +142,12 @@ async fn drop_request_id(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
+async fn limit_time(request: Request, next: Next) -> Response {
+    let late =
+        |_| Problem::unavailable("the request took too long; it may or may not have had its effect").into_response();
+    tokio::time::timeout(REQUEST_LIMIT, next.run(request)).await.unwrap_or_else(late)
+}
+
 /// Times, logs one line, and gives a problem its request id.
 async fn log_and_explain(request: Request, next: Next) -> Response {
     let started = std::time::Instant::now();
@@ -143,13 +155,7 @@ async fn log_and_explain(request: Request, next: Next) -> Response {
     let id = id.unwrap_or_default();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let response = match tokio::time::timeout(REQUEST_LIMIT, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            Problem::unavailable("the request took too long; it may or may not have had its effect").into_response()
-        }
-    };
-    let response = problem::with_request_id(response, &id);
+    let response = problem::with_request_id(next.run(request).await, &id);
     tracing::info!(
         http.method = %method,
         http.path = %path,

@@ -96,7 +96,12 @@ impl IntoResponse for Problem {
 pub(super) fn with_request_id(mut response: Response, id: &str) -> Response {
     let Some(mut problem) = response.extensions_mut().remove::<Problem>() else { return response };
     problem.request_id = id.to_owned();
-    problem.into_response()
+    let mut complete = problem.into_response();
+    // What a handler added stays; the length is another one now.
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    let headers = std::mem::replace(complete.headers_mut(), response.headers().clone());
+    complete.headers_mut().extend(headers);
+    complete
 }
 
 impl From<Error> for Problem {

@@ -130,6 +130,8 @@ async fn the_openapi_document_lists_every_surface() {
             "/admin/users/{user}/enable",
             "/admin/users/{user}/sessions",
             "/aws/container-credentials",
+            "/console",
+            "/console-login",
             "/groups/{group}",
             "/healthz",
             "/me",

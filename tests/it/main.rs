@@ -3,6 +3,7 @@
 mod admin_api;
 mod aws;
 mod clients;
+mod console;
 mod decisions;
 mod edge;
 mod go;

@@ -172,6 +172,7 @@ impl World {
             given.or_else(|| {
                 Some(match name {
                     "LAKEPASS_MINIO_URL" => minio.url(),
+                    "LAKEPASS_CONSOLE_URL" => format!("http://{}", minio.console),
                     "LAKEPASS_MINIO_ROOT_USER" => minio.root_user.clone(),
                     "LAKEPASS_MINIO_ROOT_PASSWORD" => minio.root_password.expose_secret().to_owned(),
                     "LAKEPASS_KBASE_AUTH_URL" => auth.url(),
