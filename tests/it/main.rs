@@ -1,7 +1,9 @@
 //! The integration tests: each module is a promise, kept against a real MinIO.
 
 mod admin_api;
+mod agent;
 mod clients;
+mod credential_process;
 mod decisions;
 mod edge;
 mod go;
