@@ -1,6 +1,7 @@
 //! Lakepass: a credential broker for MinIO data lakes. See ARCHITECTURE.md for the map.
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod broker;
 pub mod config;
 pub mod dev;

@@ -1,11 +1,13 @@
 //! The `lakepass` program: arguments, logging, signals.
 #![forbid(unsafe_code)]
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{io::Write, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::bail;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use lakepass::{
+    SystemClock,
+    agent::{self, AgentOptions, BrokerClient, CredentialsOptions, TokenSource, UseOfCache},
     config::Config,
     dev::{self, DevOptions},
     http,
@@ -51,6 +53,64 @@ enum Command {
         #[arg(long)]
         ready_file: Option<PathBuf>,
     },
+    /// Keep session keys at hand on loopback, where every AWS SDK finds and refreshes them by itself.
+    Agent {
+        #[command(flatten)]
+        broker: BrokerArguments,
+        /// On loopback. A port of 0 picks a free one, which the environment file tells.
+        #[arg(long, env = "LAKEPASS_AGENT_LISTEN", default_value = "127.0.0.1:9911")]
+        listen: SocketAddr,
+        /// Where the token is written that this agent wants from its callers, anew at each start. [default:
+        /// authorization-token in $XDG_RUNTIME_DIR/lakepass or ~/.cache/lakepass]
+        #[arg(long)]
+        authorization_token_file: Option<PathBuf>,
+        /// Where the environment is written that leads SDKs here: two variables, one a line.
+        #[arg(long)]
+        env_file: Option<PathBuf>,
+    },
+    /// Print session keys as a `credential_process` of an AWS profile does.
+    Credentials {
+        #[command(flatten)]
+        broker: BrokerArguments,
+        /// Where the keys are kept. [default: in $XDG_CACHE_HOME/lakepass or ~/.cache/lakepass]
+        #[arg(long)]
+        cache_file: Option<PathBuf>,
+        /// With fewer seconds left than this (or than half of what was left at first), newer keys are asked for.
+        #[arg(long, default_value_t = 900)]
+        window: u64,
+        /// Ask the broker, whatever is kept: for example after a revocation.
+        #[arg(long)]
+        refresh: bool,
+    },
+}
+
+/// The broker, and what it is asked for.
+#[derive(Args)]
+struct BrokerArguments {
+    /// Where the broker is.
+    #[arg(long, env = "LAKEPASS_URL")]
+    url: url::Url,
+    /// The file with your token, read anew each time. Without it, LAKEPASS_TOKEN in the environment is the token.
+    #[arg(long, env = "LAKEPASS_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// `granted`, `lake`, or a JSON list of {"path", "access"}. [default: the broker's]
+    #[arg(long, env = "LAKEPASS_SCOPE")]
+    scope: Option<String>,
+    /// How long the keys are to live, in seconds. [default: the broker's]
+    #[arg(long, env = "LAKEPASS_DURATION")]
+    duration: Option<u64>,
+}
+
+impl BrokerArguments {
+    fn client(self) -> anyhow::Result<(BrokerClient, TokenSource)> {
+        let duration = self.duration.map(Duration::from_secs);
+        let tokens = TokenSource::new(self.token_file, env("LAKEPASS_TOKEN"))?;
+        Ok((BrokerClient::new(&self.url, self.scope.as_deref(), duration)?, tokens))
+    }
+}
+
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 #[tokio::main]
@@ -66,6 +126,17 @@ async fn main() -> anyhow::Result<()> {
         Command::Dev { dir, listen, minio_listen, console_listen, ready_file } => {
             let tools = PathBuf::from(".tools/bin");
             dev::run(DevOptions { dir, tools, listen, minio_listen, console_listen, ready_file }, shutdown).await
+        }
+        Command::Agent { broker, listen, authorization_token_file, env_file } => {
+            let (client, tokens) = broker.client()?;
+            let options = AgentOptions { listen, authorization_token_file, env_file };
+            agent::run(client, tokens, options, Arc::new(SystemClock), &env, shutdown).await
+        }
+        Command::Credentials { broker, cache_file, window, refresh } => {
+            let (client, tokens) = broker.client()?;
+            let cached = if refresh { UseOfCache::WhenTheBrokerIsAway } else { UseOfCache::WhenFresh };
+            let options = CredentialsOptions { cache_file, window: Duration::from_secs(window), cached };
+            print_credentials(&client, &tokens, options, shutdown).await
         }
     }
 }
@@ -87,8 +158,23 @@ async fn check(file: Option<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn print_credentials(
+    client: &BrokerClient,
+    tokens: &TokenSource,
+    options: CredentialsOptions,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let keys = tokio::select! {
+        keys = agent::credentials(client, tokens, options, &SystemClock, &env) => keys?,
+        () = shutdown => anyhow::bail!("ended before there were keys"),
+    };
+    let mut document = serde_json::to_vec(&keys.for_process())?;
+    document.push(b'\n');
+    Ok(std::io::stdout().write_all(&document)?)
+}
+
 async fn serve(file: Option<PathBuf>, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
-    let config = Config::load(file.as_deref(), &|name| std::env::var(name).ok())?;
+    let config = Config::load(file.as_deref(), &env)?;
     if let Some(address) = config.metrics_listen {
         metrics_exporter_prometheus::PrometheusBuilder::new().with_http_listener(address).install()?;
     }

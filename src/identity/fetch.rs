@@ -1,4 +1,4 @@
-//! Asking an auth service over HTTP, with bounds. Knows no token's meaning; what it reports never holds a header or a body.
+//! Asking a service over HTTP, with bounds. Knows no token's meaning; what it reports never holds a header or a body.
 
 use std::{error::Error, time::Duration};
 
@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 /// An answer that could not be had. For logs: it names what happened, never what was sent or received.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum FetchError {
+pub(crate) enum FetchError {
     #[error("no answer within the time limit")]
     TimedOut,
     #[error("{0}")]
@@ -22,7 +22,7 @@ pub(super) enum FetchError {
 
 /// A client that follows no redirect (a token must reach the configured host and no other) and takes at most `limit` for
 /// a call, its body included.
-pub(super) fn client(limit: Duration) -> Result<Client, FetchError> {
+pub(crate) fn client(limit: Duration) -> Result<Client, FetchError> {
     Client::builder()
         .redirect(redirect::Policy::none())
         .timeout(limit)
@@ -32,7 +32,7 @@ pub(super) fn client(limit: Duration) -> Result<Client, FetchError> {
 }
 
 /// Reads the body up to `max_bytes`. Counts what arrives: a length in the headers is only a promise.
-pub(super) async fn body(mut response: Response, max_bytes: usize) -> Result<Vec<u8>, FetchError> {
+pub(crate) async fn body(mut response: Response, max_bytes: usize) -> Result<Vec<u8>, FetchError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(transport)? {
         if body.len() + chunk.len() > max_bytes {
@@ -44,7 +44,7 @@ pub(super) async fn body(mut response: Response, max_bytes: usize) -> Result<Vec
 }
 
 /// Parses a body. serde's own message is dropped: it quotes the text, and a broken proxy may echo a token in it.
-pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, FetchError> {
+pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, FetchError> {
     serde_json::from_slice(body).map_err(|error| FetchError::Json {
         category: match error.classify() {
             serde_json::error::Category::Io => "read",
@@ -58,7 +58,7 @@ pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, FetchError> {
 }
 
 /// The causes of a failed call in one line, without its URL: the caller knows which service it asked.
-pub(super) fn transport(error: reqwest::Error) -> FetchError {
+pub(crate) fn transport(error: reqwest::Error) -> FetchError {
     if error.is_timeout() {
         return FetchError::TimedOut;
     }

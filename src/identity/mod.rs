@@ -9,7 +9,7 @@
 //! - An outage is [`AuthError::Unavailable`], never [`AuthError::Invalid`].
 
 mod cache;
-mod fetch;
+pub(crate) mod fetch;
 pub mod kbase;
 pub mod oidc;
 mod roles;

@@ -44,6 +44,13 @@ impl Token {
     }
 }
 
+impl TokenDigest {
+    /// For deriving names and keys from it.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
 impl FromStr for Token {
     type Err = TokenError;
 

@@ -39,14 +39,14 @@ impl GoProgram {
         Self { program, _folder: folder }
     }
 
+    pub fn command(&self) -> Command {
+        Command::new(&self.program)
+    }
+
     /// Runs it with this on its standard input.
     pub fn run(&self, input: &str) -> Output {
-        let mut child = Command::new(&self.program)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            self.command().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         // From a thread of its own: the program may answer while it reads, and a pipe holds only so much.
         thread::scope(|scope| {

@@ -1,9 +1,11 @@
 //! The integration tests: each module is a promise, kept against a real MinIO.
 
 mod admin_api;
+mod agent;
 mod aws;
 mod clients;
 mod console;
+mod credential_process;
 mod decisions;
 mod edge;
 mod go;

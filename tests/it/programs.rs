@@ -13,19 +13,19 @@ use serde_json::{Value, json};
 
 use crate::support::{CountingProxy, World, eventually, shared_minio, start_minio};
 
-fn lakepass(arguments: &[&str]) -> Command {
+pub fn lakepass(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lakepass"));
     command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
     command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
-fn signal(child: &Child, name: &str) {
+pub fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
     assert!(sent.success());
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
 }
 

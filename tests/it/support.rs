@@ -81,10 +81,11 @@ pub struct World {
     clients: Mutex<HashMap<String, Client>>,
 }
 
-/// A way to a server, on which requests are counted.
+/// A way to a server, on which requests are counted, and which can be cut.
 pub struct CountingProxy {
     pub url: String,
     requests: Arc<AtomicU32>,
+    cut: tokio::sync::watch::Sender<bool>,
 }
 
 impl CountingProxy {
@@ -98,10 +99,11 @@ impl CountingProxy {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(AtomicU32::new(0));
         let count = requests.clone();
+        let (cut, is_cut) = tokio::sync::watch::channel(false);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let count = count.clone();
-                tokio::spawn(async move {
+                let (count, mut is_cut) = (count.clone(), is_cut.clone());
+                let pass = async move {
                     let server = tokio::net::TcpStream::connect(server).await.unwrap();
                     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
                         (client.into_split(), server.into_split());
@@ -116,10 +118,31 @@ impl CountingProxy {
                         to_server.shutdown().await.ok();
                     };
                     tokio::join!(there, async { tokio::io::copy(&mut from_server, &mut to_client).await.ok() });
+                };
+                tokio::spawn(async move {
+                    tokio::select! {
+                        biased;
+                        _ = is_cut.wait_for(|cut| *cut) => {}
+                        () = pass => {}
+                    }
                 });
             }
         });
-        Self { url, requests }
+        Self { url, requests, cut }
+    }
+
+    /// To the world's broker.
+    pub async fn to_broker(world: &World) -> Self {
+        Self::to(world.url.strip_prefix("http://").unwrap().parse().unwrap()).await
+    }
+
+    /// Ends all connections, and takes no others.
+    pub fn cut(&self) {
+        self.cut.send_replace(true);
+    }
+
+    pub fn mend(&self) {
+        self.cut.send_replace(false);
     }
 
     pub fn requests(&self) -> u32 {
@@ -360,6 +383,14 @@ impl World {
 }
 
 impl Keys {
+    /// As the container credentials protocol and a `credential_process` spell them.
+    pub fn of_aws(json: &Value) -> Self {
+        let text = |name: &str| json[name].as_str().map(str::to_owned);
+        let needed = |name: &str| text(name).unwrap_or_else(|| panic!("{name} in {json}"));
+        let (access_key, secret_key) = (needed("AccessKeyId"), needed("SecretAccessKey"));
+        Self { access_key, secret_key, session_token: text("Token").or_else(|| text("SessionToken")) }
+    }
+
     pub fn of_session(json: &Value) -> Self {
         let text = |name: &str| json[name].as_str().unwrap_or_else(|| panic!("{name} in {json}")).to_owned();
         Self {
