@@ -187,7 +187,7 @@ async fn an_agent_that_starts_without_a_broker_says_so_and_gets_keys_once_there_
 /// A broker whose keys live for seconds, and that then answers this.
 async fn short_lived_then(answer: ResponseTemplate) -> MockServer {
     let broker = MockServer::start().await;
-    let expiration = Timestamp::now() + 4.seconds();
+    let expiration = Timestamp::now() + 8.seconds();
     let keys = json!({"AccessKeyId": "ID", "SecretAccessKey": "s", "Token": "t", "Expiration": expiration});
     let keys = ResponseTemplate::new(200).set_body_json(keys).insert_header("etag", "\"ID\"");
     Mock::given(method("GET")).respond_with(keys).up_to_n_times(1).mount(&broker).await;
@@ -206,7 +206,7 @@ async fn keys_are_served_until_they_expire_and_then_the_brokers_own_words() {
         assert_eq!(agent.keys().await.access_key, "ID");
         eventually("it notices", SOON, async || agent.log().contains("no newer keys")).await;
         assert_eq!(agent.keys().await.access_key, "ID");
-        eventually("they expire", SOON, async || agent.asked().await.status != 200).await;
+        eventually("they expire", SOON * 2, async || agent.asked().await.status != 200).await;
         let answer = agent.asked().await;
         assert_eq!((answer.status, answer.json["code"].as_str().unwrap()), (status, code));
         assert!(answer.json["message"].as_str().unwrap().contains(message), "{}", answer.json);

@@ -139,11 +139,11 @@ async fn dead_keys_are_not_printed() {
         let keys = json!({"AccessKeyId": "ID", "SecretAccessKey": "s", "Token": "t", "Expiration": expiration});
         ResponseTemplate::new(200).set_body_json(keys)
     };
-    Mock::given(method("GET")).respond_with(keys(4)).up_to_n_times(1).mount(&broker).await;
+    Mock::given(method("GET")).respond_with(keys(6)).up_to_n_times(1).mount(&broker).await;
     Mock::given(method("GET")).respond_with(ResponseTemplate::new(503)).mount(&broker).await;
     let account = Account::new(&broker.uri(), &Person { name: "alice".into(), token: "TOKEN".into() });
     assert_eq!(account.key(&[]).await, "ID");
-    eventually("they die", Duration::from_secs(10), async || !account.run(&[]).await.status.success()).await;
+    eventually("they die", Duration::from_secs(15), async || !account.run(&[]).await.status.success()).await;
     let asked = broker.received_requests().await.unwrap().len();
     assert!(asked >= 3, "{asked}: newer ones were asked for before, and in vain");
 }
