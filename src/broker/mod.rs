@@ -174,9 +174,9 @@ const SIDE_BY_SIDE: usize = 16;
 ///
 /// The future's type is named, so that it holds nothing of the iterator that it was made from: else rustc could not tell
 /// that it is `Send`.
-fn all<F: TryFuture>(calls: impl IntoIterator<Item = F>) -> All<F>
+fn all<F>(calls: impl IntoIterator<Item = F>) -> All<F>
 where
-    F: Future<Output = Result<F::Ok, F::Error>>,
+    F: TryFuture + Future<Output = Result<F::Ok, F::Error>>,
 {
     stream::iter(calls.into_iter().collect::<Vec<F>>()).buffered(SIDE_BY_SIDE).try_collect()
 }

@@ -33,6 +33,8 @@ const UI: &str = "/minio-ui/";
 
 /// How long a connection to the console may take to come about.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long the console may take to begin to answer. Uploads are answered when they are over, however long that takes.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
 /// The console, and where it listens. Cheap to clone.
 #[derive(Clone)]
@@ -53,6 +55,18 @@ impl Console {
         url.set_path(path);
         url
     }
+}
+
+/// Sends what needs no long body, and waits until the console begins to answer. The answer itself may take its time.
+async fn begun(request: reqwest::RequestBuilder) -> Result<reqwest::Response, Problem> {
+    let late = |_| Problem::unavailable("MinIO's console does not answer in time: try again");
+    tokio::time::timeout(ANSWER_LIMIT, request.send()).await.map_err(late)?.map_err(|error| away(&error))
+}
+
+/// Its text could hold an address with a folder's name, but no secret.
+fn away(error: &reqwest::Error) -> Problem {
+    tracing::warn!(%error, "MinIO's console does not answer");
+    Problem::unavailable("MinIO's console does not answer now: try again")
 }
 
 impl App {

@@ -10,24 +10,22 @@ use std::time::Duration;
 use axum::{
     body::{Body, HttpBody, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     response::{Html, IntoResponse, Response},
 };
 use futures::{Stream, StreamExt, stream};
 use url::Url;
 
 use super::{
-    Console, UI,
+    Console, UI, away, begun,
     cookie::{self, ConsoleToken, Transport},
     page::{self, SIGN_IN},
     provenance::Provenance,
-    session::{Session, away},
+    session::Session,
     websocket,
 };
 use crate::http::{Problem, Shared, no_store};
 
-/// How long the console may take to begin to answer a request without a body. Uploads are answered when they are over.
-const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// How long an upload may pause.
 const PAUSE_LIMIT: Duration = Duration::from_secs(60);
 /// The longest page, in bytes: the console's has about 2 KiB.
@@ -67,11 +65,18 @@ const FOR_DATA: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox; 
 enum Asked {
     /// A page, or what belongs to one: the same for everybody.
     File,
+    /// The console's own way in.
     SignIn,
-    SignOut,
+    Call(Call),
+}
+
+/// What is asked with a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
     Session,
     Buckets,
     Listing,
+    SignOut,
 }
 
 /// `/minio-ui/…`
@@ -90,31 +95,43 @@ async fn pass(console: &Console, request: Request) -> Result<Response, Problem> 
     let (asked, url) = Asked::read(console, request.uri()).ok_or_else(nothing)?;
     let headers = request.headers();
     let token = ConsoleToken::sent(headers);
-    match (asked, request.method()) {
-        (Asked::SignIn, _) => return Ok(page::out(headers)),
-        (Asked::File, &Method::GET | &Method::HEAD) => return file(console, url, token, headers).await,
-        (Asked::File, _) => {
-            return Err(Problem::new("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "pages can only be read"));
-        }
-        (Asked::SignOut | Asked::Session | Asked::Buckets | Asked::Listing, _) => {}
-    }
-    // A browser says where everything but a plain GET comes from; listings come by a GET that is not plain.
-    let reads = request.method().is_safe() && asked != Asked::Listing;
-    match (Provenance::of(headers), reads) {
-        (Provenance::Ours, _) | (Provenance::Unsaid, true) => {}
-        (Provenance::Foreign, _) | (Provenance::Unsaid, false) => return Err(foreign()),
-    }
-    let token = token.ok_or_else(over)?;
     match asked {
-        Asked::Session => session(console, &token, Transport::of(headers)).await,
-        Asked::Listing => websocket::open(console, url, token, request).await,
-        Asked::SignOut => {
-            let transport = Transport::of(headers);
-            let mut response = api(console, url, &token, request).await?;
-            response.headers_mut().insert(header::SET_COOKIE, cookie::none_any_more(transport));
-            Ok(response)
+        Asked::SignIn => Ok(page::out(headers)),
+        Asked::File if request.method().is_safe() => file(console, url, token, headers).await,
+        Asked::File => {
+            Err(Problem::new("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "pages can only be read"))
         }
-        Asked::Buckets | Asked::File | Asked::SignIn => api(console, url, &token, request).await,
+        Asked::Call(call) => {
+            // A browser says where everything but a plain GET comes from; a WebSocket begins with a GET that is not plain.
+            let reads = request.method().is_safe() && call != Call::Listing;
+            match (Provenance::of(headers), reads) {
+                (Provenance::Ours, _) | (Provenance::Unsaid, true) => {}
+                (Provenance::Foreign, _) | (Provenance::Unsaid, false) => return Err(foreign()),
+            }
+            call.make(console, url, token.ok_or_else(over)?, request).await
+        }
+    }
+}
+
+impl Call {
+    async fn make(
+        self,
+        console: &Console,
+        url: Url,
+        token: ConsoleToken,
+        request: Request,
+    ) -> Result<Response, Problem> {
+        let transport = Transport::of(request.headers());
+        match self {
+            Self::Session => session(console, &token, transport).await,
+            Self::Buckets => api(console, url, &token, request).await,
+            Self::Listing => websocket::open(console, url, token, request).await,
+            Self::SignOut => {
+                let mut response = api(console, url, &token, request).await?;
+                response.headers_mut().insert(header::SET_COOKIE, cookie::none_any_more(transport));
+                Ok(response)
+            }
+        }
     }
 }
 
@@ -126,17 +143,17 @@ impl Asked {
         let segments: Vec<&str> = url.path_segments()?.collect();
         let asked = match segments.as_slice() {
             ["login"] => Self::SignIn,
-            ["api", "v1", "logout"] => Self::SignOut,
-            ["api", "v1", "session"] => Self::Session,
+            ["api", "v1", "logout"] => Self::Call(Call::SignOut),
+            ["api", "v1", "session"] => Self::Call(Call::Session),
             // It makes links for everybody, at the console's own address, that hold half of the session's keys.
             ["api", "v1", "buckets", _, "objects", "share"] => return None,
-            ["api", "v1", "buckets", ..] => Self::Buckets,
-            ["ws", "objectManager", ..] => Self::Listing,
+            ["api", "v1", "buckets", ..] => Self::Call(Call::Buckets),
+            ["ws", "objectManager", ..] => Self::Call(Call::Listing),
             [first, ..] if first.starts_with("api") || first.starts_with("ws") || first.contains('%') => return None,
             ["", _, ..] => return None,
             _ => Self::File,
         };
-        if asked == Self::Buckets {
+        if asked == Self::Call(Call::Buckets) {
             url.set_query(uri.query());
         }
         Some((asked, url))
@@ -151,12 +168,10 @@ async fn file(
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let lasting = url.path().starts_with("/static/");
-    let request = console.http.get(url).timeout(ANSWER_LIMIT);
-    let answer = answered(request.send().await.map_err(|error| away(&error))?, FOR_PAGES);
+    let mut answer = answered(begun(console.http.get(url)).await?, FOR_PAGES);
     let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.starts_with("text/html") {
         let keep = if lasting { "private, max-age=86400" } else { "private, max-age=300" };
-        let mut answer = answer;
         answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(keep));
         return Ok(answer);
     }
@@ -222,12 +237,12 @@ async fn api(console: &Console, url: Url, token: &ConsoleToken, request: Request
     headers.insert(header::COOKIE, token.to_console());
     let sent = console.http.request(parts.method, url).headers(headers);
     let answer = if without_body {
-        let late = |_| Problem::unavailable("MinIO's console does not answer in time: try again");
-        tokio::time::timeout(ANSWER_LIMIT, sent.send()).await.map_err(late)?
+        begun(sent).await?
     } else {
-        sent.body(reqwest::Body::wrap_stream(without_pauses(body))).send().await
+        let sent = sent.body(reqwest::Body::wrap_stream(without_pauses(body)));
+        sent.send().await.map_err(|error| away(&error))?
     };
-    Ok(no_store(answered(answer.map_err(|error| away(&error))?, FOR_DATA)))
+    Ok(no_store(answered(answer, FOR_DATA)))
 }
 
 /// The body, as long as it goes on.
@@ -284,10 +299,10 @@ mod tests {
         assert_eq!(read("/minio-ui/login?x"), at(Asked::SignIn, "/login"));
         assert_eq!(
             read("/minio-ui/api/v1/buckets/x/objects?prefix=a"),
-            at(Asked::Buckets, "/api/v1/buckets/x/objects?prefix=a")
+            at(Asked::Call(Call::Buckets), "/api/v1/buckets/x/objects?prefix=a")
         );
-        assert_eq!(read("/minio-ui/ws/objectManager?x"), at(Asked::Listing, "/ws/objectManager"));
-        assert_eq!(read("/minio-ui/x/../api/v1/session"), at(Asked::Session, "/api/v1/session"));
+        assert_eq!(read("/minio-ui/ws/objectManager?x"), at(Asked::Call(Call::Listing), "/ws/objectManager"));
+        assert_eq!(read("/minio-ui/x/../api/v1/session"), at(Asked::Call(Call::Session), "/api/v1/session"));
         for nothing in [
             "/minio-ui/api/v1/login",
             "/minio-ui/api/v1/login/",

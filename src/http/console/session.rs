@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Console, Problem, cookie::ConsoleToken};
+use super::{Console, Problem, away, cookie::ConsoleToken};
 use crate::minio::SessionKeys;
 
 /// How long the console may take for what we ask it ourselves.
@@ -61,23 +61,19 @@ impl Console {
 impl Session {
     /// The keys of a MinIO user who is gone still have a session here, in which nothing is allowed. Ours always have a home.
     ///
-    /// The pages show from `allowResources` where one may go from a folder that one may not list. They understand what is there
-    /// for the prefixes of folders, and would make folders of every word in the rest.
+    /// The pages show from `allowResources` where one may go from a folder that one may not list. They understand the prefixes of
+    /// `StringLike`; ours are those of `ForAllValues:StringLike`, which a second prefix cannot talk past. Of the rest, such as the
+    /// end of a grant, they would make folders that are none.
     fn read(mut told: Value) -> Self {
         match told.get_mut("allowResources").and_then(Value::as_array_mut) {
             Some(resources) if !resources.is_empty() => {
-                resources.retain(|resource| resource.get("prefixes").is_some_and(Value::is_array));
+                resources.retain(|resource| resource["conditionOperator"] == "ForAllValues:StringLike");
+                resources.iter_mut().for_each(|resource| resource["conditionOperator"] = "StringLike".into());
                 Self::Alive(told)
             }
             Some(_) | None => Self::Over,
         }
     }
-}
-
-/// Its text could hold an address with a folder's name, but no secret.
-pub(super) fn away(error: &reqwest::Error) -> Problem {
-    tracing::warn!(%error, "MinIO's console does not answer");
-    Problem::unavailable("MinIO's console does not answer now: try again")
 }
 
 fn strange(call: &'static str, status: StatusCode) -> Problem {
@@ -96,11 +92,16 @@ mod tests {
         for over in [json!({}), json!({"allowResources": null}), json!({"allowResources": []}), json!([])] {
             assert!(matches!(Session::read(over), Session::Over));
         }
-        let prefix = json!({"resource": "arn:aws:s3:::lake", "prefixes": ["a/*"], "conditionOperator": "StringLike"});
-        let end = json!({"resource": "arn:aws:s3:::lake/a/*", "prefixes": null, "conditionOperator": "DateLessThan"});
-        let Session::Alive(told) = Session::read(json!({"allowResources": [prefix, end], "status": "ok"})) else {
+        let resource = |operator: &str, prefixes: Value| json!({"resource": "arn:aws:s3:::lake", "prefixes": prefixes, "conditionOperator": operator});
+        let told = [
+            resource("ForAllValues:StringLike", json!(["a/*"])),
+            resource("StringLike", json!(["*"])),
+            resource("DateLessThan", Value::Null),
+        ];
+        let Session::Alive(told) = Session::read(json!({"allowResources": told, "status": "ok"})) else {
             panic!("it lives")
         };
-        assert_eq!(told, json!({"allowResources": [prefix], "status": "ok"}));
+        let seen = [resource("StringLike", json!(["a/*"]))];
+        assert_eq!(told, json!({"allowResources": seen, "status": "ok"}));
     }
 }

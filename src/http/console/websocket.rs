@@ -11,15 +11,9 @@ use axum::{
 use hyper_util::rt::TokioIo;
 use url::Url;
 
-use super::{
-    Console,
-    cookie::ConsoleToken,
-    session::{Session, away},
-};
+use super::{Console, begun, cookie::ConsoleToken, session::Session};
 use crate::http::Problem;
 
-/// How long the console may take to agree.
-const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 /// How often it is seen whether the session still is one. MinIO refuses every listing without one by itself.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 
@@ -52,8 +46,7 @@ pub(super) async fn open(
             there = there.header(name, value);
         }
     }
-    let late = |_| Problem::unavailable("MinIO's console does not answer in time: try again");
-    let answer = tokio::time::timeout(ANSWER_LIMIT, there.send()).await.map_err(late)?.map_err(|error| away(&error))?;
+    let answer = begun(there).await?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         tracing::error!(status = answer.status().as_u16(), "MinIO's console opens no WebSocket");
         return Err(Problem::unavailable("MinIO's console does not open a WebSocket: try again"));
