@@ -191,7 +191,7 @@ async fn the_console_shows_ones_own_and_what_is_shared_and_nothing_else() {
     assert_eq!(world.post(&alice, "/users/alice/share", ends).await.status, 200);
     let browser = Browser::of(&world, &bob).await;
     let buckets: Value = browser.get("/minio-ui/api/v1/buckets").await.json().await.unwrap();
-    assert_eq!((&buckets["total"], &buckets["buckets"][0]["name"]), (&json!(1), &json!(world.bucket)));
+    assert_eq!((&buckets["total"], &buckets["buckets"][0]["name"]), (&json!(1), &json!(world.bucket)), "{buckets}");
     for (prefix, seen) in [
         ("users-warehouse/bob/", true),
         ("users-warehouse/alice/x/", true),
