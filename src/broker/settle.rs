@@ -73,6 +73,7 @@ impl Broker {
             if seen == Seen::AsItShouldBe
                 && (self.remove_policies(&stale, &self.user_policies(&doc)).await? || looked_again)
             {
+                self.snapshots.forget(user).await;
                 return Ok(Some(doc));
             }
             looked_again = seen == Seen::AsItShouldBe;

@@ -29,6 +29,7 @@ pub(super) struct Snapshot {
 ///
 /// - There is one flight for a user.
 /// - One that is older than [`FRESH_FOR`] is used only while MinIO is away.
+/// - Settling a user forgets theirs; one that is being taken at that moment may still be seen for [`FRESH_FOR`].
 pub(super) struct Snapshots(Cache<Username, Entry>);
 
 #[derive(Clone)]
@@ -40,6 +41,11 @@ struct Entry {
 impl Snapshots {
     pub fn new() -> Self {
         Self(Cache::builder().max_capacity(MAX_SNAPSHOTS).time_to_live(KEEP_FOR).build())
+    }
+
+    /// Called when something of the user was changed here: who asks next sees it.
+    pub async fn forget(&self, user: &Username) {
+        self.0.invalidate(user).await;
     }
 }
 

@@ -73,6 +73,12 @@ async fn keys_are_the_same_until_rights_change_and_who_waits_hears_of_it() {
         assert!(world.can_put(&keys, "users-warehouse/bob/x").await, "{change}");
         assert_eq!(world.can_list(&keys, "users-warehouse/alice/x/").await, change == "share", "{change}");
     }
+    // Who asks right after a revocation is not given keys that are dead.
+    for _ in 0..5 {
+        world.get(&bob, CREDENTIALS).await;
+        assert_eq!(world.delete(&bob, "/sessions").await.status, 204);
+        assert!(world.can_put(&keys_of(&world.get(&bob, CREDENTIALS).await), "users-warehouse/bob/x").await);
+    }
     // The whole lake as the scope: what changes is decided by the live rights, and the keys go on.
     let lake = format!("{CREDENTIALS}?scope=lake");
     let before = world.get(&bob, &lake).await;
