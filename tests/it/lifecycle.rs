@@ -85,15 +85,12 @@ async fn somebody_removed_behind_our_back_is_made_again_with_all_grants() {
     world.share(&alice, "users-warehouse/alice/x", &["bob"], &[], "write").await;
     let old = world.session(&bob, json!("granted")).await;
     let host = mc_host(&world, &world.root());
-    let users = mc(&world, &host, &["admin", "user", "list", "lake", "--json"]).text;
-    let ours: Vec<Value> = users.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let group = mc(&world, &host, &["admin", "group", "list", "lake", "--json"]).text;
     assert!(group.contains("lakepass-KBase-"), "{group}");
     // Other tests have a bob as well: ours is the parent of the session.
     let parent = mc(&world, &host, &["admin", "accesskey", "info", "lake", &old.access_key, "--json"]).text;
     let parent: Value = serde_json::from_str(&parent).unwrap();
     let parent = parent["parentUser"].as_str().unwrap();
-    assert!(ours.iter().any(|user| user["accessKey"] == parent));
     assert!(mc(&world, &host, &["admin", "user", "remove", "lake", parent]).ok);
     assert!(!world.can_put(&old, "users-warehouse/bob/x").await);
     let new = world.session(&bob, json!("granted")).await;
@@ -210,7 +207,7 @@ async fn a_share_that_has_ended_is_taken_off() {
     let world = World::new().await;
     let (alice, bob) = (world.person("alice").await, world.person("bob").await);
     world.members("KBase", &[("bob", "writer")], &[]).await;
-    let end = jiff::Timestamp::now() + std::time::Duration::from_secs(2);
+    let end = jiff::Timestamp::now() + Duration::from_secs(10);
     let body =
         json!({"path": "users-warehouse/alice/x", "with_users": ["bob"], "with_groups": ["KBase"], "expires_at": end});
     assert_eq!(world.post(&alice, "/users/alice/share", body).await.status, 200);
@@ -220,7 +217,7 @@ async fn a_share_that_has_ended_is_taken_off() {
     };
     world.broker.remove_ended_grants().await.unwrap();
     assert_eq!(grants().await, (1, 1), "not before its end");
-    eventually("its end", Duration::from_secs(5), async || jiff::Timestamp::now() > end).await;
+    eventually("its end", Duration::from_secs(30), async || jiff::Timestamp::now() > end).await;
     assert!(!world.can_list(&world.session(&bob, json!("lake")).await, "users-warehouse/alice/x/").await);
     world.broker.remove_ended_grants().await.unwrap();
     assert_eq!(grants().await, (0, 0));
