@@ -39,10 +39,10 @@ enum Seen {
 }
 
 /// What a MinIO user should have.
-struct Wanted {
+struct Wanted<'a> {
     status: Status,
     groups: BTreeSet<String>,
-    policies: Policies,
+    policies: &'a Policies,
 }
 
 impl Broker {
@@ -64,15 +64,14 @@ impl Broker {
         let mut looked_again = false;
         for _ in 0..MAX_ROUNDS {
             let Some(doc) = self.ledger.read::<UserDoc>(user).await? else { return Ok(None) };
-            let seen = match self.settle_user_once(&doc, secret, &mut stale).await {
+            let policies = self.user_policies(&doc);
+            let seen = match self.settle_user_once(&doc, &policies, secret, &mut stale).await {
                 // Somebody else was faster, and has taken away what we were about to use.
                 Err(Error::Minio(MinioError::NotFound { .. })) => Seen::Changed,
                 seen => seen?,
             };
             secret = Secret::Trust;
-            if seen == Seen::AsItShouldBe
-                && (self.remove_policies(&stale, &self.user_policies(&doc)).await? || looked_again)
-            {
+            if seen == Seen::AsItShouldBe && (self.remove_policies(&stale, &policies).await? || looked_again) {
                 self.snapshots.forget(user).await;
                 return Ok(Some(doc));
             }
@@ -115,6 +114,7 @@ impl Broker {
     async fn settle_user_once(
         &self,
         doc: &UserDoc,
+        policies: &Policies,
         secret: Secret,
         stale: &mut BTreeSet<String>,
     ) -> Result<Seen, Error> {
@@ -128,7 +128,7 @@ impl Broker {
         let groups = self.memberships(doc).await?;
         let groups = groups.iter().map(|(group, role)| MinioGroup::new(&group.group, &group.incarnation, *role));
         let groups = groups.map(|group| group.as_str().to_owned()).collect();
-        let wanted = Wanted { status, groups, policies: self.user_policies(doc) };
+        let wanted = Wanted { status, groups, policies };
         for generation in [Some(&doc.session_user), doc.key_user.as_ref()].into_iter().flatten() {
             if self.settle_generation(doc, generation, &wanted, secret, stale).await? == Seen::Changed {
                 seen = Seen::Changed;
@@ -141,7 +141,7 @@ impl Broker {
         &self,
         doc: &UserDoc,
         generation: &Generation,
-        wanted: &Wanted,
+        wanted: &Wanted<'_>,
         secret: Secret,
         stale: &mut BTreeSet<String>,
     ) -> Result<Seen, Error> {
@@ -177,7 +177,7 @@ impl Broker {
             seen = Seen::Changed;
             stale.extend(attached.iter().cloned());
             if enabling {
-                self.empty_policies(doc, &attached, &wanted.policies).await?;
+                self.empty_policies(doc, &attached, wanted.policies).await?;
             }
             let missing = wanted.policies.iter().filter(|(name, _)| enabling || !attached.contains(*name));
             self.put_policies(missing).await?;
@@ -188,7 +188,7 @@ impl Broker {
                 self.minio.set_user_status(user, Status::Enabled).await?;
                 info.status = Status::Enabled;
             }
-            self.minio.attach_to_user(user, &list(&wanted.policies)).await?;
+            self.minio.attach_to_user(user, &list(wanted.policies)).await?;
         }
         let member_of: BTreeSet<String> =
             info.member_of.into_iter().filter(|group| group.starts_with(PREFIX)).collect();

@@ -14,18 +14,15 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{parse_scope, session_request};
+use super::{parse_scope, record_given, session_request, shared_session};
 use crate::{
-    broker::{CachedSession, SessionRequest, record},
+    broker::{CachedSession, SessionRequest},
     http::{App, Problem, Shared, body::Params, caller::Caller, no_store},
     identity::Identity,
 };
 
 /// The longest that a request may wait for news.
 const MAX_WAIT: Duration = Duration::from_secs(60);
-
-/// What the audit log calls it.
-const ACTION: &str = "give session keys";
 
 /// How often who waits is looked at: as often as there can be news from other replicas.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -99,11 +96,10 @@ async fn other_keys(
 ) -> Result<Response, Problem> {
     let deadline = tokio::time::Instant::now() + wait;
     loop {
-        let session = app.broker.shared_session(actor, request).await;
-        let session = session.inspect_err(|error| record(actor, ACTION, actor.username.as_str(), Some(error)))?;
+        let session = shared_session(app, actor, request).await?;
         let tag = etag(&session);
         if known != Some(tag.as_str()) {
-            record(actor, ACTION, &session.issued.keys.access_key_id, None);
+            record_given(actor, &session);
             return Ok(with_etag(&tag, Json(ContainerCredentials::new(&session)).into_response()));
         }
         let now = tokio::time::Instant::now();

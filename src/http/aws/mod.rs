@@ -3,14 +3,35 @@
 pub mod container_credentials;
 pub mod sts;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use crate::{broker::SessionRequest, lake::Scope};
-
-use super::{Problem, sessions::ScopeBody};
+use super::{App, Problem, sessions::ScopeBody};
+use crate::{
+    broker::{self, CachedSession, SessionRequest, record},
+    identity::Identity,
+    lake::Scope,
+};
 
 /// How long keys live that an SDK asks for without saying: long enough that it seldom has to ask.
 const DEFAULT_LIFE: Duration = Duration::from_secs(3600);
+
+/// What the audit log calls it.
+const ACTION: &str = "give session keys";
+
+/// The keys that serve everybody who asks for the same. That there are none is in the audit log; that they were given is
+/// for [`record_given`].
+async fn shared_session(
+    app: &App,
+    actor: &Identity,
+    request: &SessionRequest,
+) -> Result<Arc<CachedSession>, broker::Error> {
+    let session = app.broker.shared_session(actor, request).await;
+    session.inspect_err(|error| record(actor, ACTION, actor.username.as_str(), Some(error)))
+}
+
+fn record_given(actor: &Identity, session: &CachedSession) {
+    record(actor, ACTION, &session.issued.keys.access_key_id, None);
+}
 
 /// What an SDK asks for. Its life is cut to what the configuration and the token allow.
 fn session_request(duration: Option<Duration>, scope: Option<Scope>) -> SessionRequest {

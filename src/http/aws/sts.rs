@@ -14,9 +14,9 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 use tower_http::request_id::RequestId;
 
-use super::session_request;
+use super::{record_given, session_request, shared_session};
 use crate::{
-    broker::{self, CachedSession, record},
+    broker::{self, CachedSession},
     http::{App, Problem, Shared, body, no_store},
     identity::{AuthError, Authenticator, Identity, Token},
     lake::Scope,
@@ -25,9 +25,6 @@ use crate::{
 };
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
-
-/// What the audit log calls it.
-const ACTION: &str = "give session keys";
 
 /// An error as AWS spells it.
 struct StsError {
@@ -173,9 +170,8 @@ async fn assume(app: &Arc<App>, form: &Form) -> Result<Assumed, StsError> {
     let token = token.map_err(|error| StsError::new(400, "InvalidIdentityToken", error.to_string()))?;
     let actor = app.authenticator.authenticate(&token, app.clock.now()).await?.identity;
     let request = broker::SessionRequest { narrow, ..session_request(duration.transpose()?, Some(scope)) };
-    let session = app.broker.shared_session(&actor, &request).await;
-    let session = session.inspect_err(|error| record(&actor, ACTION, actor.username.as_str(), Some(error)))?;
-    record(&actor, ACTION, &session.issued.keys.access_key_id, None);
+    let session = shared_session(app, &actor, &request).await?;
+    record_given(&actor, &session);
     Ok(Assumed::new(&actor, role, session_name, &session))
 }
 
