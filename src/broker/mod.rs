@@ -133,10 +133,11 @@ impl Broker {
         }
     }
 
-    /// Makes the two buckets, if they are missing.
+    /// Makes the two buckets, if they are missing, and has MinIO keep every version of the ledger's documents.
     pub async fn prepare(&self) -> Result<(), Error> {
         self.minio.ensure_bucket(self.lake.bucket()).await?;
-        Ok(self.minio.ensure_bucket(self.ledger.bucket()).await?)
+        self.minio.ensure_bucket(self.ledger.bucket()).await?;
+        Ok(self.minio.keep_versions(self.ledger.bucket()).await?)
     }
 
     /// Whether MinIO does what we ask of it.

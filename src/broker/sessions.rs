@@ -99,7 +99,7 @@ impl Broker {
 
     /// Whose session a session token is of, if it is one of these keys and may still be used.
     pub async fn session_owner(&self, access_key: &str, session_token: &str) -> Result<Option<Username>, Error> {
-        let Some(parent) = self.minio.session_parent(access_key, session_token, self.now()) else { return Ok(None) };
+        let Some(parent) = self.minio.session_parent(access_key, session_token).await? else { return Ok(None) };
         let Some(user) = parent.username() else { return Ok(None) };
         let doc = self.ledger.read::<UserDoc>(&user).await?;
         let is_theirs = |doc: &UserDoc| doc.state == AccountState::Enabled && doc.session_user.user == parent;

@@ -13,6 +13,7 @@ mod identity;
 mod keys;
 mod lifecycle;
 mod outages;
+mod privilege;
 mod programs;
 mod revocation;
 mod sealing;

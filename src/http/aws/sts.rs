@@ -175,7 +175,7 @@ async fn assume(app: &Arc<App>, form: &Form) -> Result<Assumed, StsError> {
     Ok(Assumed::new(&actor, role, session_name, &session))
 }
 
-/// Whose session it is. That the caller has the session token is the proof: MinIO has signed it.
+/// Whose session it is. That the caller has the session token is the proof: MinIO knows it.
 async fn caller_identity(app: &Arc<App>, headers: &HeaderMap) -> Result<CallerIdentity, StsError> {
     let unknown = || StsError::new(403, "InvalidClientTokenId", "the security token is none of a session of ours");
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
