@@ -134,6 +134,8 @@ impl Broker {
             if known { Ok(()) } else { Err(unknown_user(&member.username)) }
         }))
         .await?;
+        // Their MinIO users are in their documents: without those, nobody could be put out.
+        all(change.remove_members.iter().map(|member| self.ledger.read::<UserDoc>(member))).await?;
         all(change.add_paths.iter().map(|(path, _)| self.may_give(actor, &actor.username, path))).await?;
         Ok(())
     }

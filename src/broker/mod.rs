@@ -71,9 +71,23 @@ pub enum Error {
     PolicyTooLarge(TooLarge),
     #[error("the policy has no meaning in MinIO: a condition in it does not go with its actions, for example")]
     PolicyRefused,
+    #[error("the lake's record `{0}` is damaged: an administrator has to restore it (`lakepass ledger restore`)")]
+    Damaged(String),
     /// `Display` is for logs alone.
     #[error(transparent)]
-    Minio(#[from] MinioError),
+    Minio(MinioError),
+}
+
+impl From<MinioError> for Error {
+    fn from(error: MinioError) -> Self {
+        match error {
+            MinioError::Damaged { what, reason } => {
+                tracing::error!(document = what, reason, "a document of the ledger is damaged");
+                Self::Damaged(what)
+            }
+            error => Self::Minio(error),
+        }
+    }
 }
 
 /// How sessions are issued.
@@ -183,6 +197,14 @@ where
 }
 
 type All<F> = TryCollect<Buffered<stream::Iter<std::vec::IntoIter<F>>>, Vec<<F as TryFuture>::Ok>>;
+
+/// What was read; nothing if the document is damaged.
+fn if_readable<T>(read: Result<T, impl Into<Error>>) -> Result<Option<T>, Error> {
+    match read.map_err(Into::into) {
+        Err(Error::Damaged(_)) => Ok(None),
+        read => read.map(Some),
+    }
+}
 
 /// Refuses everybody but the user and administrators.
 fn require_self(actor: &Identity, user: &Username) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Broker, Error, Revoke, Standing, require_self,
+    Because, Broker, Error, Revoke, Standing, require_self,
     session_cache::{CachedSession, SessionKey},
     settle::Secret,
     unknown_user,
@@ -83,7 +83,11 @@ impl Broker {
         if doc.state != AccountState::Enabled {
             return Err(Error::Disabled(doc.username.clone()));
         }
-        let scope = request.scope.as_ref().unwrap_or(&self.limits.default_scope);
+        let mut scope = request.scope.as_ref().unwrap_or(&self.limits.default_scope);
+        // What was given to a group whose record is damaged is not known here, but to MinIO.
+        if *scope == Scope::Granted && standing.iter().any(|s| matches!(s.because, Because::Unreadable(_))) {
+            scope = &Scope::Lake;
+        }
         let granted: Vec<(LakePath, Access)> = standing.into_iter().map(|s| (s.path, s.access)).collect();
         if let Scope::Listed(listed) = scope {
             let within = |(path, access): &&(LakePath, Access)| {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Broker, Error, all,
+    Broker, Error, all, if_readable,
     policies::{Policies, list, names},
 };
 use crate::{
@@ -42,7 +42,17 @@ enum Seen {
 struct Wanted<'a> {
     status: Status,
     groups: BTreeSet<String>,
+    /// Membership of these stays as it is.
+    unreadable: Vec<GroupName>,
     policies: &'a Policies,
+}
+
+/// The groups of a user.
+#[derive(Default)]
+pub(super) struct Memberships {
+    pub of: Vec<(GroupDoc, Role)>,
+    /// Whose documents are damaged: nobody can say whether the user is a member.
+    pub unreadable: Vec<GroupName>,
 }
 
 impl Broker {
@@ -103,12 +113,22 @@ impl Broker {
     }
 
     /// The groups that the user is a member of, by the groups' own word.
-    pub(super) async fn memberships(&self, doc: &UserDoc) -> Result<Vec<(GroupDoc, Role)>, Error> {
+    pub(super) async fn memberships(&self, doc: &UserDoc) -> Result<Memberships, Error> {
         // Two spellings of one name are one group.
         let groups: BTreeMap<String, &GroupName> = doc.groups.iter().map(|group| (group.key(), group)).collect();
-        let groups = all(groups.into_values().map(|group| self.ledger.read::<GroupDoc>(group))).await?;
-        let groups = groups.into_iter().flatten().filter(|group| !group.deleting);
-        Ok(groups.filter_map(|group| group.members.get(&doc.username).copied().map(|role| (group, role))).collect())
+        let docs =
+            all(groups.values().map(async |group| if_readable(self.ledger.read::<GroupDoc>(group).await))).await?;
+        let mut memberships = Memberships::default();
+        for (group, doc_of_group) in groups.into_values().zip(docs) {
+            match doc_of_group {
+                None => memberships.unreadable.push(group.clone()),
+                Some(Some(group)) if !group.deleting => {
+                    memberships.of.extend(group.members.get(&doc.username).copied().map(|role| (group, role)));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(memberships)
     }
 
     async fn settle_user_once(
@@ -125,10 +145,10 @@ impl Broker {
         };
         // First of all: these are to lose what they have.
         let mut seen = self.remove_retired(doc).await?;
-        let groups = self.memberships(doc).await?;
-        let groups = groups.iter().map(|(group, role)| MinioGroup::new(&group.group, &group.incarnation, *role));
+        let Memberships { of, unreadable } = self.memberships(doc).await?;
+        let groups = of.iter().map(|(group, role)| MinioGroup::new(&group.group, &group.incarnation, *role));
         let groups = groups.map(|group| group.as_str().to_owned()).collect();
-        let wanted = Wanted { status, groups, policies };
+        let wanted = Wanted { status, groups, unreadable, policies };
         for generation in [Some(&doc.session_user), doc.key_user.as_ref()].into_iter().flatten() {
             if self.settle_generation(doc, generation, &wanted, secret, stale).await? == Seen::Changed {
                 seen = Seen::Changed;
@@ -192,7 +212,8 @@ impl Broker {
         }
         let member_of: BTreeSet<String> =
             info.member_of.into_iter().filter(|group| group.starts_with(PREFIX)).collect();
-        for group in member_of.difference(&wanted.groups) {
+        let may_stay = |name: &str| wanted.unreadable.iter().any(|group| MinioGroup::is_of(name, group));
+        for group in member_of.difference(&wanted.groups).filter(|group| !may_stay(group)) {
             seen = Seen::Changed;
             self.minio.remove_members(group, &[user.as_str()]).await?;
         }

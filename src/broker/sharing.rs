@@ -297,22 +297,31 @@ impl Broker {
     pub async fn remove_ended_grants(&self) -> Result<(), Error> {
         let expiring = self.ledger.read::<LakeDoc>(&()).await?.unwrap_or_default().expiring;
         all(expiring.iter().map(async |principal| {
-            let grants = match principal {
-                Principal::User(user) => self.ledger.read::<UserDoc>(user).await?.map(|doc| doc.grants),
-                Principal::Group(group) => self.ledger.read::<GroupDoc>(group).await?.map(|doc| doc.grants),
+            let remove = async {
+                let grants = self.grants_of(principal).await?.unwrap_or_default();
+                let now = self.now();
+                if grants.values().any(|grant| grant.is_over(now)) {
+                    self.take_away(principal, &[]).await
+                } else {
+                    Ok(())
+                }
             };
-            let now = self.now();
-            if !grants.unwrap_or_default().values().any(|grant| grant.is_over(now)) {
-                return Ok(());
-            }
-            match self.take_away(principal, &[]).await {
-                // They are gone, and their grants with them.
-                Err(Error::NotFound(_)) => Ok(()),
-                taken => taken,
+            match remove.await {
+                // They are gone, and their grants with them; or who restores the document says what it holds.
+                Err(Error::NotFound(_) | Error::Damaged(_)) => Ok(()),
+                removed => removed,
             }
         }))
         .await
         .map(|_| ())
+    }
+
+    /// What was given to somebody by name; nothing if they are not there.
+    pub(super) async fn grants_of(&self, principal: &Principal) -> Result<Option<BTreeMap<LakePath, Grant>>, Error> {
+        Ok(match principal {
+            Principal::User(user) => self.ledger.read::<UserDoc>(user).await?.map(|doc| doc.grants),
+            Principal::Group(group) => self.ledger.read::<GroupDoc>(group).await?.map(|doc| doc.grants),
+        })
     }
 
     /// Changes what a user or group was given, and gives the document before.

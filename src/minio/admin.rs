@@ -281,6 +281,7 @@ impl Minio {
             | MinioError::InUse { .. }
             | MinioError::Denied { .. }
             | MinioError::TooLarge { .. }
+            | MinioError::Damaged { .. }
             | MinioError::Refused { .. } => false,
         });
         match tokio::time::timeout(CALL_LIMIT, attempts).await {

@@ -125,6 +125,8 @@ pub trait Document: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sy
     type Key: Sync + ?Sized;
     fn path(key: &Self::Key) -> String;
     fn revision(&mut self) -> &mut u64;
+    /// What a document at this path cannot say. A hand that edited it could have pointed it at somebody else.
+    fn contradiction(&self, path: &str) -> Option<&'static str>;
 }
 
 impl Document for UserDoc {
@@ -134,6 +136,14 @@ impl Document for UserDoc {
     }
     fn revision(&mut self) -> &mut u64 {
         &mut self.revision
+    }
+    fn contradiction(&self, path: &str) -> Option<&'static str> {
+        let generations = [Some(&self.session_user), self.key_user.as_ref()].into_iter().flatten();
+        let mut users = generations.map(|generation| &generation.user).chain(&self.retired);
+        if Self::path(&self.username) != path {
+            return Some("it is about another user");
+        }
+        users.any(|user| user.username().as_ref() != Some(&self.username)).then_some("it names another's MinIO user")
     }
 }
 
@@ -145,6 +155,9 @@ impl Document for GroupDoc {
     fn revision(&mut self) -> &mut u64 {
         &mut self.revision
     }
+    fn contradiction(&self, path: &str) -> Option<&'static str> {
+        (Self::path(&self.group) != path).then_some("it is about another group")
+    }
 }
 
 impl Document for LakeDoc {
@@ -154,6 +167,9 @@ impl Document for LakeDoc {
     }
     fn revision(&mut self) -> &mut u64 {
         &mut self.revision
+    }
+    fn contradiction(&self, _: &str) -> Option<&'static str> {
+        None
     }
 }
 
@@ -273,11 +289,11 @@ impl Ledger {
         if object.body.is_empty() {
             return Ok((unchanged, None));
         }
-        // Never guessed at: who cannot be read can be neither changed nor served.
-        let document = serde_json::from_slice(&object.body).map_err(|error| MinioError::Unavailable {
-            what: path.to_owned(),
-            reason: format!("the ledger document cannot be read: {error}"),
-        })?;
-        Ok((unchanged, Some(document)))
+        let damaged = |reason: String| MinioError::Damaged { what: path.to_owned(), reason };
+        let document: D = serde_json::from_slice(&object.body).map_err(|error| damaged(error.to_string()))?;
+        match document.contradiction(path) {
+            Some(reason) => Err(damaged(reason.to_owned())),
+            None => Ok((unchanged, Some(document))),
+        }
     }
 }

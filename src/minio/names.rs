@@ -88,6 +88,12 @@ impl MinioGroup {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether a name at MinIO is that of one of the group's, in whatever life.
+    pub fn is_of(name: &str, group: &GroupName) -> bool {
+        let life = name.strip_prefix(PREFIX).and_then(|name| name.strip_prefix(group.as_str())?.strip_prefix('-'));
+        life.and_then(|life| life.split_once('-')).is_some_and(|(_, members)| matches!(members, "readers" | "writers"))
+    }
 }
 
 #[cfg(test)]
@@ -104,6 +110,17 @@ mod tests {
         assert_eq!(one.username(), Some(user));
         for other in ["lakepass-", "lakepass-a", "lakepass-A-x", "root", "other-a-x"] {
             assert_eq!(MinioUser::from(other.to_owned()).username(), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_group_is_told_from_one_whose_name_begins_as_its_own() {
+        let group = |name: &str| name.parse::<GroupName>().unwrap();
+        for of in ["a1", "a1-b", "a1-readers"] {
+            let name = MinioGroup::new(&group(of), &Incarnation::new(), Role::Reader);
+            for asked in ["a1", "a1-b", "a1-readers", "A1"] {
+                assert_eq!(MinioGroup::is_of(name.as_str(), &group(asked)), of == asked, "{of} {asked}");
+            }
         }
     }
 }

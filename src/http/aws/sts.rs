@@ -299,7 +299,7 @@ impl From<broker::Error> for StsError {
             broker::Error::Conflict(_) | broker::Error::Minio(MinioError::Unavailable { .. }) => {
                 (503, "ServiceUnavailable")
             }
-            broker::Error::Minio(_) => (500, "InternalFailure"),
+            broker::Error::Damaged(_) | broker::Error::Minio(_) => (500, "InternalFailure"),
         };
         Self::new(status, code, Problem::from(error).detail())
     }
