@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use lakepass::{
     SystemClock,
     agent::{self, AgentOptions, BrokerClient, CredentialsOptions, TokenSource, UseOfCache},
+    broker::{Broker, Run},
     config::Config,
     dev::{self, DevOptions},
     http,
@@ -37,6 +38,13 @@ enum Command {
     Check {
         #[arg(long)]
         config: Option<PathBuf>,
+    },
+    /// Export the ledger, or restore it: who is in which group, and what was given to whom. It holds no secret.
+    Ledger {
+        #[arg(long)]
+        config: Option<PathBuf>,
+        #[command(subcommand)]
+        what: LedgerCommand,
     },
     /// Run a demo on this machine: a real MinIO, a KBase auth service, the broker, a lake with people in it.
     Dev {
@@ -84,6 +92,19 @@ enum Command {
     },
 }
 
+#[derive(Subcommand)]
+enum LedgerCommand {
+    /// Print every document, one a line.
+    Export,
+    /// Say what restoring these documents would change; with --apply, do it.
+    Restore {
+        /// What `export` printed, or some of its lines.
+        file: PathBuf,
+        #[arg(long)]
+        apply: bool,
+    },
+}
+
 /// The broker, and what it is asked for.
 #[derive(Args)]
 struct BrokerArguments {
@@ -123,6 +144,15 @@ async fn main() -> anyhow::Result<()> {
     match arguments.command {
         Command::Serve { config } => serve(config, shutdown).await,
         Command::Check { config } => check(config).await,
+        Command::Ledger { config, what } => {
+            let broker = lakepass::app(Config::load(config.as_deref(), &env)?)?.broker;
+            match what {
+                LedgerCommand::Export => export(&broker).await,
+                LedgerCommand::Restore { file, apply } => {
+                    restore(&broker, &file, if apply { Run::Real } else { Run::Dry }).await
+                }
+            }
+        }
         Command::Dev { dir, listen, minio_listen, console_listen, ready_file } => {
             let tools = PathBuf::from(".tools/bin");
             dev::run(DevOptions { dir, tools, listen, minio_listen, console_listen, ready_file }, shutdown).await
@@ -154,6 +184,31 @@ async fn check(file: Option<PathBuf>) -> anyhow::Result<()> {
              objects (not their contents). Put something in front of MinIO that takes the headers `Prefix` and \
              `Delimiter` away, or use a MinIO that is mended: see docs/operators.md"
         ),
+    }
+    Ok(())
+}
+
+async fn export(broker: &Broker) -> anyhow::Result<()> {
+    let export = broker.export_ledger().await?;
+    let mut out = std::io::stdout().lock();
+    for record in &export.records {
+        serde_json::to_writer(&mut out, record)?;
+        writeln!(out)?;
+    }
+    if !export.damaged.is_empty() {
+        bail!("the rest is printed, but these documents are damaged: {}", export.damaged.join(", "));
+    }
+    Ok(())
+}
+
+async fn restore(broker: &Broker, file: &std::path::Path, run: Run) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(file)?;
+    let records = text.lines().map(serde_json::from_str).collect::<Result<Vec<_>, _>>()?;
+    for (path, what) in broker.restore_ledger(&records, run).await? {
+        println!("{path}: {}", format!("{what:?}").to_lowercase());
+    }
+    if run == Run::Dry {
+        println!("Nothing was changed: --apply does it.");
     }
     Ok(())
 }

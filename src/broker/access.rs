@@ -93,7 +93,7 @@ impl Broker {
         Ok(AccessReport { path: path.clone(), owner, users: open, groups, unreadable })
     }
 
-    async fn everybody(&self) -> Result<Vec<Principal>, Error> {
+    pub(super) async fn everybody(&self) -> Result<Vec<Principal>, Error> {
         let mut all = Vec::new();
         let mut after = None;
         loop {

@@ -141,7 +141,7 @@ impl Broker {
     }
 
     /// Notes in the user's document that they may be in the group, and says which life of the user that is.
-    async fn note_membership(&self, user: &Username, group: &GroupName) -> Result<Incarnation, Error> {
+    pub(super) async fn note_membership(&self, user: &Username, group: &GroupName) -> Result<Incarnation, Error> {
         let noted = self.ledger.update::<UserDoc, Error>(user, |doc| {
             let doc = doc.filter(|doc| doc.state != AccountState::Deleting);
             let mut doc = doc.ok_or_else(|| unknown_user(user))?;

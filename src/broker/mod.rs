@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod backup;
 mod check;
 mod deletion;
 mod groups;
@@ -41,6 +42,7 @@ use crate::{
 pub use self::{
     access::AccessReport,
     audit::{audited, record},
+    backup::{Export, Record, Restored, Run},
     groups::{GroupChange, GroupView, Member},
     lake_keys::IssuedLakeKey,
     session_cache::CachedSession,

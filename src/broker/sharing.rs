@@ -202,7 +202,7 @@ impl Broker {
     }
 
     /// Notes in the owner's document who may have something of theirs.
-    async fn note_given(&self, owner: &OwnerLife, grantees: BTreeSet<Principal>) -> Result<(), Error> {
+    pub(super) async fn note_given(&self, owner: &OwnerLife, grantees: BTreeSet<Principal>) -> Result<(), Error> {
         let gone = || Error::Conflict("the folder's owner is being deleted".into());
         match owner {
             OwnerLife::User(user, life) => {
@@ -225,7 +225,7 @@ impl Broker {
         }
     }
 
-    async fn note_in_lake(&self, note: impl Fn(&mut LakeDoc)) -> Result<(), Error> {
+    pub(super) async fn note_in_lake(&self, note: impl Fn(&mut LakeDoc)) -> Result<(), Error> {
         let noted = self.ledger.update::<LakeDoc, Error>(&(), |doc| {
             let mut doc = doc.unwrap_or_default();
             note(&mut doc);

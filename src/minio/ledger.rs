@@ -16,6 +16,10 @@ use crate::{
     lake::{Grant, GroupName, LakePath, Principal, Role},
 };
 
+/// How far the revision of a document that is written over another one is from those of before: whoever is about to
+/// write what an earlier one says is to notice, and of a damaged one nobody knows the revision.
+const RESTORED: u64 = 1_000_000;
+
 /// How often a change is tried again because somebody else was faster.
 const MAX_ROUNDS: usize = 50;
 
@@ -163,7 +167,7 @@ impl Document for GroupDoc {
 impl Document for LakeDoc {
     type Key = ();
     fn path((): &()) -> String {
-        "lake.json".into()
+        LAKE.into()
     }
     fn revision(&mut self) -> &mut u64 {
         &mut self.revision
@@ -175,6 +179,7 @@ impl Document for LakeDoc {
 
 const USERS: &str = "users/";
 const GROUPS: &str = "groups/";
+const LAKE: &str = "lake.json";
 const JSON: &str = ".json";
 
 /// What a change made of a document.
@@ -249,8 +254,7 @@ impl Ledger {
                     Some(after)
                 }
             };
-            let body = after.as_ref().map_or(Ok(Vec::new()), serde_json::to_vec);
-            let body = body.map_err(|_| MinioError::Refused { what: path.clone(), code: "InvalidDocument".into() })?;
+            let body = after.as_ref().map_or(Ok(Vec::new()), |after| to_json(&path, after))?;
             match self.minio.put_object(&self.bucket, &path, body, precondition).await {
                 Ok(_) => return Ok(Updated { before, now: after }),
                 Err(MinioError::Conflict { .. }) => {}
@@ -258,6 +262,40 @@ impl Ledger {
             }
         }
         Err(MinioError::Unavailable { what: path, reason: "too many writers at once".into() }.into())
+    }
+
+    /// Writes a document over what is there, damaged or not.
+    pub async fn replace<D: Document>(&self, key: &D::Key, mut document: D) -> Result<(), MinioError> {
+        let path = D::path(key);
+        for _ in 0..MAX_ROUNDS {
+            let object = self.minio.get_object(&self.bucket, &path).await?;
+            let precondition = object.map_or(Precondition::Absent, |object| Precondition::Unchanged(object.etag));
+            *document.revision() += RESTORED;
+            let body = to_json(&path, &document)?;
+            match self.minio.put_object(&self.bucket, &path, body, precondition).await {
+                Err(MinioError::Conflict { .. }) => {}
+                written => return written.map(|_| ()),
+            }
+        }
+        Err(MinioError::Unavailable { what: path, reason: "too many writers at once".into() })
+    }
+
+    /// Where there are documents: users', groups' and the lake's.
+    pub async fn paths(&self) -> Result<Vec<String>, MinioError> {
+        let mut paths = Vec::new();
+        for folder in [USERS, GROUPS, LAKE] {
+            let mut after = None;
+            loop {
+                let page = self.minio.list_objects(&self.bucket, folder, after.as_deref(), 1000).await?;
+                after = page.objects.last().map(|(path, _)| path.clone()).filter(|_| page.truncated);
+                // The buried are empty.
+                paths.extend(page.objects.into_iter().filter(|(_, size)| *size > 0).map(|(path, _)| path));
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(paths)
     }
 
     /// Names of users, in their order.
@@ -296,4 +334,9 @@ impl Ledger {
             None => Ok((unchanged, Some(document))),
         }
     }
+}
+
+fn to_json(path: &str, document: &impl Serialize) -> Result<Vec<u8>, MinioError> {
+    let refused = |_| MinioError::Refused { what: path.to_owned(), code: "InvalidDocument".into() };
+    serde_json::to_vec(document).map_err(refused)
 }

@@ -11,6 +11,7 @@ mod edge;
 mod go;
 mod identity;
 mod keys;
+mod ledger;
 mod lifecycle;
 mod outages;
 mod privilege;
