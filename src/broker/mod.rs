@@ -41,7 +41,7 @@ use crate::{
 
 pub use self::{
     access::AccessReport,
-    audit::{audited, record},
+    audit::{Audit, Sink, audited, for_request, record_given},
     backup::{Export, Record, Restored, Run},
     groups::{GroupChange, GroupView, Member},
     lake_keys::IssuedLakeKey,
@@ -73,6 +73,8 @@ pub enum Error {
     PolicyTooLarge(TooLarge),
     #[error("the policy has no meaning in MinIO: a condition in it does not go with its actions, for example")]
     PolicyRefused,
+    #[error("what is decided cannot be recorded now, and nothing may be decided unrecorded: ask again later")]
+    Unaudited,
     #[error("the lake's record `{0}` is damaged: an administrator has to restore it (`lakepass ledger restore`)")]
     Damaged(String),
     /// `Display` is for logs alone.

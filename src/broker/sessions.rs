@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Because, Broker, Error, Revoke, Standing, require_self,
+    Because, Broker, Error, Revoke, Standing, audit, require_self,
     session_cache::{CachedSession, SessionKey},
     settle::Secret,
     unknown_user,
@@ -123,6 +123,7 @@ impl Broker {
             }
             keys => keys?,
         };
+        audit::note_keys(&keys.access_key_id, doc.session_user.user.as_str());
         Ok(IssuedSession { keys, policy })
     }
 

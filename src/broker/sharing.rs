@@ -10,7 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Broker, Error, all, settle::Secret, standing, unknown_group, unknown_user};
+use super::{Broker, Error, all, audit, settle::Secret, standing, unknown_group, unknown_user};
 use crate::{
     identity::{Identity, Username},
     lake::{Access, Grant, GroupName, LakePath, Owner, Principal, Role},
@@ -128,6 +128,9 @@ impl Broker {
         if let Err(Error::Minio(error @ MinioError::Unavailable { .. })) = &result {
             outage.get_or_init(|| error.clone());
         }
+        if let Err(error) = &result {
+            audit::note_failed(&format!("{} {}", grantee.kind, grantee.name), error);
+        }
         Ok(Outcome { grantee: grantee.name, kind: grantee.kind, result })
     }
 
@@ -147,6 +150,7 @@ impl Broker {
     }
 
     async fn may_share(&self, actor: &Identity, owner: &Username, path: &LakePath) -> Result<OwnerLife, Error> {
+        audit::note_owner(owner);
         super::require_self(actor, owner)?;
         let not_yours = || Error::Forbidden(format!("`{path}` is not {owner}'s to share"));
         match self.lake.owner(path) {

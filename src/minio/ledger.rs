@@ -3,6 +3,7 @@
 //! Documents are written by compare-and-swap only, so any number of writers may be at work. They hold no secret.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -197,6 +198,20 @@ pub struct Updated<D> {
     pub now: Option<D>,
 }
 
+tokio::task_local! {
+    static CHANGED: RefCell<BTreeMap<String, Option<u64>>>;
+}
+
+/// Does something, and notes which documents it changed: their paths, with the revisions that it wrote. None for one that
+/// it buried.
+pub async fn noting<T>(deed: impl Future<Output = T>) -> (T, BTreeMap<String, Option<u64>>) {
+    let noting = async {
+        let done = deed.await;
+        (done, CHANGED.with(RefCell::take))
+    };
+    CHANGED.scope(RefCell::default(), noting).await
+}
+
 /// One page of names, and where the next one begins.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Names {
@@ -256,7 +271,12 @@ impl Ledger {
             };
             let body = after.as_ref().map_or(Ok(Vec::new()), |after| to_json(&path, after))?;
             match self.minio.put_object(&self.bucket, &path, body, precondition).await {
-                Ok(_) => return Ok(Updated { before, now: after }),
+                Ok(_) => {
+                    let revision = after.clone().map(|mut after| *after.revision());
+                    // Not everything that changes the ledger is noted.
+                    CHANGED.try_with(|changed| changed.borrow_mut().insert(path, revision)).ok();
+                    return Ok(Updated { before, now: after });
+                }
                 Err(MinioError::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
             }

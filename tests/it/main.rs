@@ -2,6 +2,7 @@
 
 mod admin_api;
 mod agent;
+mod audit;
 mod aws;
 mod clients;
 mod console;
