@@ -6,7 +6,6 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::{
     Broker,
@@ -17,7 +16,7 @@ use crate::{
     identity::Username,
     lake::{LakePath, Principal},
     minio::{
-        Inventory, MinioGroup, MinioUser, PREFIX, Status,
+        Inventory, MinioGroup, MinioUser, PREFIX, Status, canonical,
         ledger::{AccountState, GroupDoc, LakeKey, UserDoc},
     },
 };
@@ -379,7 +378,7 @@ fn policies_differ(
         match look.at_minio.policies.get(name) {
             None => add(Kind::PolicyMissing, at, name),
             Some(there) => {
-                if serde_json::to_value(document).is_ok_and(|document| canonical(document) != canonical(there.clone())) {
+                if *there != canonical(document.to_value()) {
                     add(Kind::PolicyChanged, at, name);
                 }
                 if !attached.contains(name) {
@@ -444,17 +443,4 @@ fn unfinished(purging: bool) -> Kind {
 
 fn text(user: &MinioUser) -> String {
     user.as_str().to_owned()
-}
-
-/// A policy document in one spelling: MinIO keeps lists as sets, and writes some values alone that we write as lists.
-fn canonical(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => fields.into_iter().map(|(key, value)| (key, canonical(value))).collect(),
-        Value::Array(items) => {
-            let mut items: Vec<Value> = items.into_iter().map(canonical).collect();
-            items.sort_by_key(Value::to_string);
-            Value::Array(items)
-        }
-        other => other,
-    }
 }

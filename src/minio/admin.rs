@@ -252,7 +252,10 @@ impl Minio {
             .map_err(|error| MinioError::Unavailable { what: what.into(), reason: error.to_string() })
     }
 
-    pub(super) async fn sealed_json<T: for<'de> Deserialize<'de> + Send + 'static>(&self, call: Call) -> Result<T, MinioError> {
+    pub(super) async fn sealed_json<T: for<'de> Deserialize<'de> + Send + 'static>(
+        &self,
+        call: Call,
+    ) -> Result<T, MinioError> {
         let what = call.what;
         let answer = self.send(call).await?;
         // MinIO seals with argon2id: 64 MiB for each that is opened at the same time.

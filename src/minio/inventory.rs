@@ -10,6 +10,7 @@ use aws_sdk_s3::{config::retry::RetryConfig, error::ProvideErrorMetadata};
 use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::Method;
 use secrecy::ExposeSecret;
+use serde_json::Value;
 
 use super::{
     GroupInfo, Minio, MinioError, MinioGroup, MinioUser, Status, UserInfo,
@@ -28,8 +29,8 @@ const SIDE_BY_SIDE: usize = 8;
 pub struct Inventory {
     pub users: BTreeMap<String, UserInfo>,
     pub groups: BTreeMap<String, GroupInfo>,
-    /// The documents, as MinIO writes them.
-    pub policies: BTreeMap<String, serde_json::Value>,
+    /// The documents, in their [`canonical`] spelling.
+    pub policies: BTreeMap<String, Value>,
     /// Persistent access keys (service accounts), by the user that they are of.
     pub access_keys: BTreeMap<String, BTreeSet<String>>,
 }
@@ -43,15 +44,17 @@ impl Minio {
             Ok::<_, MinioError>(info.map(|info| (name, info)))
         };
         let groups = stream::iter(names.unwrap_or_default()).map(group).buffered(SIDE_BY_SIDE);
-        let keys = Call::new(Method::GET, "list-access-keys-bulk").query("listType", "svcacc-only").query("all", "true");
+        let keys =
+            Call::new(Method::GET, "list-access-keys-bulk").query("listType", "svcacc-only").query("all", "true");
         let (groups, users, policies, keys) = tokio::try_join!(
             groups.try_collect::<Vec<_>>(),
             self.sealed_json(Call::new(Method::GET, "list-users").within(LIST_LIMIT)),
-            self.json(Call::new(Method::GET, "list-canned-policies").within(LIST_LIMIT)),
+            self.json::<BTreeMap<String, Value>>(Call::new(Method::GET, "list-canned-policies").within(LIST_LIMIT)),
             self.sealed_json::<BTreeMap<String, UsersKeys>>(keys.within(LIST_LIMIT)),
         )?;
         let names = |keys: UsersKeys| keys.service_accounts.into_iter().flatten().map(|key| key.access_key).collect();
         let access_keys = keys.into_iter().map(|(user, keys)| (user, names(keys))).collect();
+        let policies = policies.into_iter().map(|(name, document)| (name, canonical(document))).collect();
         Ok(Inventory { users, groups: groups.into_iter().flatten().collect(), policies, access_keys })
     }
 
@@ -81,5 +84,18 @@ impl Minio {
     /// Whether there is nothing below a prefix.
     pub async fn is_empty(&self, bucket: &str, prefix: &str) -> Result<bool, MinioError> {
         Ok(self.list_objects(bucket, prefix, None, 1).await?.objects.is_empty())
+    }
+}
+
+/// A policy document with its lists sorted: MinIO keeps them as sets.
+pub fn canonical(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => fields.into_iter().map(|(key, value)| (key, canonical(value))).collect(),
+        Value::Array(items) => {
+            let mut items: Vec<Value> = items.into_iter().map(canonical).collect();
+            items.sort_by_key(Value::to_string);
+            Value::Array(items)
+        }
+        other => other,
     }
 }

@@ -24,7 +24,7 @@ use url::Url;
 pub use self::{
     admin::{AccessKey, GroupInfo, Status, UserInfo},
     canary::{CANARY_PREFIX, Listing},
-    inventory::Inventory,
+    inventory::{Inventory, canonical},
     names::{Incarnation, MinioGroup, MinioUser, PREFIX},
     sts::SessionKeys,
 };
