@@ -12,7 +12,7 @@ use lakepass::{
     config::Config,
     dev::{self, DevOptions},
     http,
-    minio::Listing,
+    minio::{Listing, Status},
 };
 use tokio::{
     net::TcpListener,
@@ -51,6 +51,15 @@ enum Command {
         /// Only say what differs.
         #[arg(long)]
         dry_run: bool,
+    },
+    /// Read people, groups and shares that another tool made at this MinIO (`user-home-policy-…`, `group-policy-…`) into
+    /// the ledger, and say what would not be the same. The exit status is 3 if anything would not.
+    Import {
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Do it: without this, nothing is written.
+        #[arg(long)]
+        apply: bool,
     },
     /// Run a demo on this machine: a real MinIO, a KBase auth service, the broker, a lake with people in it.
     Dev {
@@ -140,6 +149,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Drift { config } | Command::Reconcile { config, dry_run: true } => return drift(config).await,
         Command::Reconcile { config, dry_run: false } => return reconcile(config).await,
+        Command::Import { config, apply } => return import(config, apply).await,
         Command::Serve { config } => serve(config, shutdown).await,
         Command::Check { config } => check(config).await,
         Command::Dev { dir, listen, minio_listen, console_listen, ready_file } => {
@@ -196,6 +206,30 @@ async fn reconcile(file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     }
     let all_done = repairs.iter().all(|repair| matches!(repair.mended, Mended::Done));
     Ok(exit(all_done, "MinIO is as the ledger says."))
+}
+
+async fn import(file: Option<PathBuf>, apply: bool) -> anyhow::Result<ExitCode> {
+    let broker = lakepass::app(Config::load(file.as_deref(), &env)?)?.broker;
+    let mut import = broker.plan_import().await?;
+    for (user, status) in &import.users {
+        println!("user {user}{}", if *status == Status::Disabled { " (disabled)" } else { "" });
+    }
+    for (group, members) in &import.groups {
+        let members: Vec<String> = members.iter().map(|(user, role)| format!("{user} ({})", role.name())).collect();
+        println!("group {group}: {}", members.join(", "));
+    }
+    for ((to, path), access) in &import.grants {
+        println!("grant to {to}: {path} ({})", access.name());
+    }
+    if apply {
+        broker.prepare().await?;
+        import.notes.extend(broker.apply_import(&import).await?);
+    }
+    for note in &import.notes {
+        println!("NOT THE SAME: {note}");
+    }
+    println!("{}", if apply { "This is in the ledger now." } else { "Nothing was written: `--apply` does it." });
+    Ok(if import.notes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERS) })
 }
 
 fn exit(is_well: bool, word: &str) -> ExitCode {

@@ -9,6 +9,7 @@ mod check;
 mod deletion;
 mod drift;
 mod groups;
+mod import;
 mod lake_keys;
 mod policies;
 mod reconcile;
@@ -45,6 +46,7 @@ pub use self::{
     audit::{audited, record},
     drift::{Drift, Kind},
     groups::{GroupChange, GroupView, Member},
+    import::{Import, Note},
     lake_keys::IssuedLakeKey,
     reconcile::{Mended, Repair},
     session_cache::CachedSession,
