@@ -62,10 +62,7 @@ impl Hand {
     }
 
     async fn everything(&self) -> Inventory {
-        let root_password = SecretString::from("lakeroot-secret");
-        let url = self.world.minio_url.parse().unwrap();
-        let config = MinioConfig { url, root_user: "lakeroot".into(), root_password, derivation_key: None };
-        Minio::new(config).unwrap().inventory().await.unwrap()
+        everything(&self.world).await
     }
 
     async fn document(&self, path: &str) -> Value {
@@ -131,6 +128,28 @@ impl Hand {
         assert!(!world.can_put(&bob, "groups-warehouse/KBase/y").await);
         assert!(!world.can_list(&bob, "users-warehouse/alice/").await);
     }
+}
+
+/// The program, with the world's configuration.
+pub fn program(world: &World, arguments: &[&str]) -> std::process::Command {
+    let mut command = lakepass(arguments);
+    command
+        .env("LAKEPASS_MINIO_URL", &world.minio_url)
+        .env("LAKEPASS_MINIO_ROOT_USER", "lakeroot")
+        .env("LAKEPASS_MINIO_ROOT_PASSWORD", "lakeroot-secret")
+        .env("LAKEPASS_KBASE_AUTH_URL", world.auth.as_ref().unwrap().url())
+        .env("LAKEPASS_BUCKET", &world.bucket)
+        .env("LAKEPASS_LEDGER_BUCKET", &world.ledger_bucket)
+        .env("RUST_LOG", "error");
+    command
+}
+
+/// Everything that a world's MinIO has.
+pub async fn everything(world: &World) -> Inventory {
+    let root_password = SecretString::from("lakeroot-secret");
+    let url = world.minio_url.parse().unwrap();
+    let config = MinioConfig { url, root_user: "lakeroot".into(), root_password, derivation_key: None };
+    Minio::new(config).unwrap().inventory().await.unwrap()
 }
 
 fn kinds(kinds: impl Iterator<Item = Kind>) -> Vec<&'static str> {
@@ -327,20 +346,8 @@ async fn operators_see_and_repair_drift() {
     for (method, path) in [(reqwest::Method::GET, "/admin/drift"), (reqwest::Method::POST, "/admin/reconcile")] {
         assert_eq!(world.call(&hand.alice, method, path, Value::Null).await.status, 403);
     }
-    let program = |arguments: &[&str]| {
-        let mut command = lakepass(arguments);
-        command
-            .env("LAKEPASS_MINIO_URL", &world.minio_url)
-            .env("LAKEPASS_MINIO_ROOT_USER", "lakeroot")
-            .env("LAKEPASS_MINIO_ROOT_PASSWORD", "lakeroot-secret")
-            .env("LAKEPASS_KBASE_AUTH_URL", world.auth.as_ref().unwrap().url())
-            .env("LAKEPASS_BUCKET", &world.bucket)
-            .env("LAKEPASS_LEDGER_BUCKET", &world.ledger_bucket)
-            .env("RUST_LOG", "error");
-        command
-    };
     let run = |arguments: &[&str]| {
-        let output = program(arguments).output().unwrap();
+        let output = program(world, arguments).output().unwrap();
         (output.status.code(), said(&output))
     };
     assert_eq!(run(&["drift"]), (Some(0), "MinIO is as the ledger says.\n".into()));
@@ -381,7 +388,7 @@ async fn operators_see_and_repair_drift() {
     let mut replicas: Vec<_> = (0..2)
         .map(|_| {
             let (listen, metrics) = (free_address(), free_address());
-            let mut command = program(&["serve"]);
+            let mut command = program(world, &["serve"]);
             command.env("LAKEPASS_LISTEN", listen).env("LAKEPASS_METRICS_LISTEN", &metrics);
             (command.env("LAKEPASS_RECONCILE_EVERY", "1").spawn().unwrap(), metrics)
         })

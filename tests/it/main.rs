@@ -11,6 +11,7 @@ mod drift;
 mod edge;
 mod go;
 mod identity;
+mod import;
 mod keys;
 mod lifecycle;
 mod outages;
