@@ -256,8 +256,9 @@ impl Broker {
                     Default::default()
                 }
             };
+            // Of a disabled group, MinIO does not say what is attached.
             let attached = names(&info.policy);
-            if attached.iter().eq(policies.keys()) {
+            if info.status == Status::Enabled && attached.iter().eq(policies.keys()) {
                 continue;
             }
             seen = Seen::Changed;
@@ -267,6 +268,9 @@ impl Broker {
                 return Ok(Seen::Changed);
             }
             self.minio.attach_to_group(&group, &list(&policies)).await?;
+            if info.status == Status::Disabled {
+                self.minio.set_group_status(&group, Status::Enabled).await?;
+            }
         }
         Ok(seen)
     }

@@ -103,27 +103,29 @@ impl OtherTool<'_> {
     }
 }
 
+const FOLDERS: [&str; 15] = [
+    "users-general-warehouse/alice/",
+    "users-general-warehouse/alice/shared/",
+    "users-general-warehouse/alice/sharedx/",
+    "users-general-warehouse/alice/group/",
+    "users-general-warehouse/alice/writers/",
+    "users-general-warehouse/bob/",
+    "users-general-warehouse/bob/wild1/",
+    "users-general-warehouse/alice2/",
+    "users-sql-warehouse/alice/u_alice__db/",
+    "users-sql-warehouse/alice/iceberg/",
+    "users-sql-warehouse/alice/other/",
+    "tenant-general-warehouse/kbase/",
+    "tenant-sql-warehouse/kbase/kbase_db/",
+    "tenant-general-warehouse/open/",
+    "elsewhere/",
+];
+
 /// Each decision, by user, action and key.
 async fn decisions(world: &World, keys: &BTreeMap<&str, Keys>) -> BTreeMap<(String, String, &'static str), bool> {
     let mut decisions = BTreeMap::new();
     for (user, keys) in keys {
-        for folder in [
-            "users-general-warehouse/alice/",
-            "users-general-warehouse/alice/shared/",
-            "users-general-warehouse/alice/sharedx/",
-            "users-general-warehouse/alice/group/",
-            "users-general-warehouse/alice/writers/",
-            "users-general-warehouse/bob/",
-            "users-general-warehouse/bob/wild1/",
-            "users-general-warehouse/alice2/",
-            "users-sql-warehouse/alice/u_alice__db/",
-            "users-sql-warehouse/alice/iceberg/",
-            "users-sql-warehouse/alice/other/",
-            "tenant-general-warehouse/kbase/",
-            "tenant-sql-warehouse/kbase/kbase_db/",
-            "tenant-general-warehouse/open/",
-            "elsewhere/",
-        ] {
+        for folder in FOLDERS {
             let key = format!("{folder}seed");
             let mut say = |action, allowed| decisions.insert(((*user).to_owned(), folder.to_owned(), action), allowed);
             say("get", world.can_get(keys, &key).await);
@@ -165,7 +167,7 @@ async fn an_import_grants_what_was_granted_before() {
     };
     let names = ["alice", "alice2", "bob", "carol"];
     let old_keys: BTreeMap<&str, Keys> = names.map(old).into();
-    for ((_, folder, _), _) in decisions(&world, &BTreeMap::from([("root", world.root())])).await {
+    for folder in FOLDERS {
         world.seed(&format!("{folder}seed")).await;
     }
     let before = decisions(&world, &old_keys).await;
