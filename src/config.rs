@@ -33,6 +33,8 @@ pub struct Config {
     /// Where MinIO's console listens, if browsers are to be led to it.
     pub console_url: Option<Url>,
     pub audit: Audit,
+    /// How long after a look for drift the next one is; zero: never.
+    pub reconcile_every: Duration,
 }
 
 /// Every mistake in the configuration.
@@ -66,6 +68,7 @@ struct File {
     console_url: Option<String>,
     audit: Option<String>,
     audit_required: Option<bool>,
+    reconcile_every: Option<u64>,
 }
 
 impl File {
@@ -174,6 +177,7 @@ impl Config {
         };
         let default = seconds(&mut r, "SESSION_DEFAULT", file.session_default, 3600);
         let max = seconds(&mut r, "SESSION_MAX", file.session_max, 12 * 3600);
+        let reconcile_every = seconds(&mut r, "RECONCILE_EVERY", file.reconcile_every, 600);
         // MinIO issues far longer ones; a week is what AWS and MinIO document.
         if default < MIN_LIFETIME || default > max || max > Duration::from_secs(7 * 24 * 3600) {
             r.mistakes
@@ -210,6 +214,7 @@ impl Config {
                     sessions: SessionLimits { default, max, default_scope },
                     console_url,
                     audit,
+                    reconcile_every,
                 })
             }
             _ => Err(Mistakes(r.mistakes)),
@@ -330,6 +335,7 @@ mod tests {
                 ("LAKEPASS_SESSION_DEFAULT", "60"),
                 ("LAKEPASS_DEFAULT_SCOPE", "all"),
                 ("LAKEPASS_AUDIT_REQUIRED", "true"),
+                ("LAKEPASS_RECONCILE_EVERY", "daily"),
                 ("LAKEPASS_POLICIES", "/nonexistent"),
                 ("LAKEPASS_KEY_FILE", "/nonexistent"),
                 ("LAKEPASS_JWT_ISSUERS", "{"),
@@ -348,6 +354,7 @@ mod tests {
             "AUDIT_REQUIRED",
             "SESSION_DEFAULT",
             "DEFAULT_SCOPE",
+            "RECONCILE_EVERY",
             "POLICIES",
             "KEY_FILE",
             "JWT_ISSUERS",

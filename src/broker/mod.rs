@@ -8,9 +8,12 @@ mod audit;
 mod backup;
 mod check;
 mod deletion;
+mod drift;
 mod groups;
+mod import;
 mod lake_keys;
 mod policies;
+mod reconcile;
 mod session_cache;
 mod sessions;
 mod settle;
@@ -43,8 +46,11 @@ pub use self::{
     access::AccessReport,
     audit::{Audit, Sink, audited, for_request, record_given},
     backup::{Export, Record, Restored, Run},
+    drift::{Drift, Kind},
     groups::{GroupChange, GroupView, Member},
+    import::{Import, Note},
     lake_keys::IssuedLakeKey,
+    reconcile::{Mended, Repair},
     session_cache::CachedSession,
     sessions::{IssuedSession, SessionRequest},
     sharing::{Outcome, Share, SharedPath, Unshare},

@@ -4,7 +4,10 @@
 //! has less or more than either the old or the new ones in between. A writer that was outrun attaches nothing: it looks at
 //! the ledger again before it does, and who changed the ledger in between deletes the policies that it would attach.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{
     Broker, Error, all, if_readable,
@@ -39,12 +42,42 @@ enum Seen {
 }
 
 /// What a MinIO user should have.
-struct Wanted<'a> {
-    status: Status,
-    groups: BTreeSet<String>,
+pub(super) struct Wanted<'a> {
+    pub status: Status,
+    pub groups: BTreeSet<String>,
     /// Membership of these stays as it is.
-    unreadable: Vec<GroupName>,
-    policies: &'a Policies,
+    pub unreadable: Vec<GroupName>,
+    pub policies: &'a Policies,
+}
+
+impl<'a> Wanted<'a> {
+    /// Nothing, if the account is being deleted. The groups are those that the user may be in.
+    pub fn of<G: Borrow<GroupDoc>>(
+        doc: &UserDoc,
+        groups: impl IntoIterator<Item = G>,
+        policies: &'a Policies,
+    ) -> Option<Self> {
+        let status = match doc.state {
+            AccountState::Enabled => Status::Enabled,
+            AccountState::Disabled => Status::Disabled,
+            AccountState::Deleting => return None,
+        };
+        let group = |(group, role): (G, Role)| {
+            let group: &GroupDoc = group.borrow();
+            MinioGroup::new(&group.group, &group.incarnation, role).as_str().to_owned()
+        };
+        let groups = roles(&doc.username, groups).map(group).collect();
+        Some(Self { status, groups, unreadable: Vec::new(), policies })
+    }
+}
+
+/// What a user is in which of these groups, by the groups' own word.
+fn roles<G: Borrow<GroupDoc>>(user: &Username, groups: impl IntoIterator<Item = G>) -> impl Iterator<Item = (G, Role)> {
+    groups.into_iter().filter_map(|group| {
+        let doc = group.borrow();
+        let role = doc.members.get(user).copied().filter(|_| !doc.deleting)?;
+        Some((group, role))
+    })
 }
 
 /// The groups of a user.
@@ -114,21 +147,19 @@ impl Broker {
 
     /// The groups that the user is a member of, by the groups' own word.
     pub(super) async fn memberships(&self, doc: &UserDoc) -> Result<Memberships, Error> {
+        let (groups, unreadable) = self.hinted_groups(doc).await?;
+        Ok(Memberships { of: roles(&doc.username, groups).collect(), unreadable })
+    }
+
+    /// The groups that the user may be in, and those of which nobody can say it.
+    async fn hinted_groups(&self, doc: &UserDoc) -> Result<(Vec<GroupDoc>, Vec<GroupName>), Error> {
         // Two spellings of one name are one group.
-        let groups: BTreeMap<String, &GroupName> = doc.groups.iter().map(|group| (group.key(), group)).collect();
-        let docs =
-            all(groups.values().map(async |group| if_readable(self.ledger.read::<GroupDoc>(group).await))).await?;
-        let mut memberships = Memberships::default();
-        for (group, doc_of_group) in groups.into_values().zip(docs) {
-            match doc_of_group {
-                None => memberships.unreadable.push(group.clone()),
-                Some(Some(group)) if !group.deleting => {
-                    memberships.of.extend(group.members.get(&doc.username).copied().map(|role| (group, role)));
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(memberships)
+        let hinted: BTreeMap<String, &GroupName> = doc.groups.iter().map(|group| (group.key(), group)).collect();
+        let read = async |group| if_readable(self.ledger.read::<GroupDoc>(group).await);
+        let docs = all(hinted.values().map(|group| read(group))).await?;
+        let unreadable = hinted.values().zip(&docs).filter(|(_, doc)| doc.is_none()).map(|(group, _)| (*group).clone());
+        let unreadable = unreadable.collect();
+        Ok((docs.into_iter().flatten().flatten().collect(), unreadable))
     }
 
     async fn settle_user_once(
@@ -138,17 +169,14 @@ impl Broker {
         secret: Secret,
         stale: &mut BTreeSet<String>,
     ) -> Result<Seen, Error> {
-        let status = match doc.state {
-            AccountState::Enabled => Status::Enabled,
-            AccountState::Disabled => Status::Disabled,
-            AccountState::Deleting => return Ok(Seen::AsItShouldBe),
-        };
+        if doc.state == AccountState::Deleting {
+            return Ok(Seen::AsItShouldBe);
+        }
         // First of all: these are to lose what they have.
         let mut seen = self.remove_retired(doc).await?;
-        let Memberships { of, unreadable } = self.memberships(doc).await?;
-        let groups = of.iter().map(|(group, role)| MinioGroup::new(&group.group, &group.incarnation, *role));
-        let groups = groups.map(|group| group.as_str().to_owned()).collect();
-        let wanted = Wanted { status, groups, unreadable, policies };
+        let (groups, unreadable) = self.hinted_groups(doc).await?;
+        let Some(wanted) = Wanted::of(doc, groups, policies) else { return Ok(seen) };
+        let wanted = Wanted { unreadable, ..wanted };
         for generation in [Some(&doc.session_user), doc.key_user.as_ref()].into_iter().flatten() {
             if self.settle_generation(doc, generation, &wanted, secret, stale).await? == Seen::Changed {
                 seen = Seen::Changed;
@@ -212,7 +240,10 @@ impl Broker {
         }
         let member_of: BTreeSet<String> =
             info.member_of.into_iter().filter(|group| group.starts_with(PREFIX)).collect();
-        let may_stay = |name: &str| wanted.unreadable.iter().any(|group| MinioGroup::is_of(name, group));
+        let unreadable: BTreeSet<String> = wanted.unreadable.iter().map(GroupName::key).collect();
+        let may_stay = |name: &str| {
+            MinioGroup::from(name.to_owned()).group().is_some_and(|group| unreadable.contains(&group.key()))
+        };
         for group in member_of.difference(&wanted.groups).filter(|group| !may_stay(group)) {
             seen = Seen::Changed;
             self.minio.remove_members(group, &[user.as_str()]).await?;
@@ -246,8 +277,9 @@ impl Broker {
                     Default::default()
                 }
             };
+            // Of a disabled group, MinIO does not say what is attached.
             let attached = names(&info.policy);
-            if attached.iter().eq(policies.keys()) {
+            if info.status == Status::Enabled && attached.iter().eq(policies.keys()) {
                 continue;
             }
             seen = Seen::Changed;
@@ -257,6 +289,9 @@ impl Broker {
                 return Ok(Seen::Changed);
             }
             self.minio.attach_to_group(&group, &list(&policies)).await?;
+            if info.status == Status::Disabled {
+                self.minio.set_group_status(&group, Status::Enabled).await?;
+            }
         }
         Ok(seen)
     }

@@ -36,7 +36,7 @@ impl Standing {
     /// For people: why it is so, and so what could change it.
     pub fn reason(&self) -> String {
         let given = |grant: &Grant| {
-            format!("the grant on `{}` ({}), given by {}", self.path, spelled(grant.access), grant.given_by)
+            format!("the grant on `{}` ({}), given by {}", self.path, grant.access.name(), grant.given_by)
         };
         match &self.because {
             Because::Own => format!("`{}` is theirs", self.path),
@@ -45,13 +45,6 @@ impl Standing {
             Because::Member { group, given: None, .. } => format!("membership of {group}, whose `{}` is", self.path),
             Because::Member { group, given: Some(grant), .. } => format!("membership of {group}, by {}", given(grant)),
         }
-    }
-}
-
-fn spelled(access: Access) -> &'static str {
-    match access {
-        Access::Read => "read",
-        Access::Write => "write",
     }
 }
 

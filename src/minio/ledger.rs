@@ -56,6 +56,9 @@ pub struct UserDoc {
     /// Who may have been given something in the user's home. A hint: a grant is in its grantee's document.
     #[serde(default)]
     pub given: BTreeSet<Principal>,
+    /// The deletion that has begun takes the data along: nobody finishes it by themselves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub purging: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +113,9 @@ pub struct GroupDoc {
     /// Who may have been given something in the workspace. A hint.
     #[serde(default)]
     pub given: BTreeSet<Principal>,
+    /// The deletion that has begun takes the data along: nobody finishes it by themselves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub purging: bool,
 }
 
 /// What the ledger says of the paths that are in no home and no workspace.
@@ -239,6 +245,15 @@ impl Ledger {
         Ok(self.load::<D>(&D::path(key)).await?.1)
     }
 
+    /// The same, but a document that cannot be read is told apart from a MinIO that cannot be asked: the inner error says
+    /// what is wrong with it.
+    pub async fn inspect<D: Document>(&self, key: &D::Key) -> Result<Result<Option<D>, String>, MinioError> {
+        match self.read(key).await {
+            Err(MinioError::Damaged { reason, .. }) => Ok(Err(reason)),
+            read => read.map(Ok),
+        }
+    }
+
     /// Changes a document: reads it, asks `change` what becomes of it, and writes that, unless somebody else wrote in
     /// between; then all begins anew. A change to the same is not written.
     ///
@@ -326,6 +341,21 @@ impl Ledger {
     /// Keys of groups ([`GroupName::key`]), in their order.
     pub async fn groups(&self, after: Option<&str>, limit: usize) -> Result<Names, MinioError> {
         self.names(GROUPS, after, limit).await
+    }
+
+    /// Names of all users, and keys of all groups.
+    pub async fn all_names(&self) -> Result<(Vec<String>, Vec<String>), MinioError> {
+        Ok((self.every_name(USERS).await?, self.every_name(GROUPS).await?))
+    }
+
+    async fn every_name(&self, folder: &str) -> Result<Vec<String>, MinioError> {
+        let mut page = self.names(folder, None, 1000).await?;
+        let mut names = page.names;
+        while let Some(after) = page.next {
+            page = self.names(folder, Some(&after), 1000).await?;
+            names.append(&mut page.names);
+        }
+        Ok(names)
     }
 
     async fn names(&self, folder: &str, after: Option<&str>, limit: usize) -> Result<Names, MinioError> {

@@ -40,7 +40,7 @@ impl Default for Incarnation {
 }
 
 /// The name of a MinIO user of ours: `lakepass-{username}-{incarnation}`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MinioUser(String);
 
@@ -89,10 +89,17 @@ impl MinioGroup {
         &self.0
     }
 
-    /// Whether a name at MinIO is that of one of the group's, in whatever life.
-    pub fn is_of(name: &str, group: &GroupName) -> bool {
-        let life = name.strip_prefix(PREFIX).and_then(|name| name.strip_prefix(group.as_str())?.strip_prefix('-'));
-        life.and_then(|life| life.split_once('-')).is_some_and(|(_, members)| matches!(members, "readers" | "writers"))
+    /// Whose it is, if the name is one of ours.
+    pub fn group(&self) -> Option<GroupName> {
+        let name = self.0.strip_prefix(PREFIX)?;
+        let name = name.strip_suffix("-readers").or_else(|| name.strip_suffix("-writers"))?;
+        name.rsplit_once('-')?.0.parse().ok()
+    }
+}
+
+impl From<String> for MinioGroup {
+    fn from(name: String) -> Self {
+        Self(name)
     }
 }
 
@@ -119,7 +126,7 @@ mod tests {
         for of in ["a1", "a1-b", "a1-readers"] {
             let name = MinioGroup::new(&group(of), &Incarnation::new(), Role::Reader);
             for asked in ["a1", "a1-b", "a1-readers", "A1"] {
-                assert_eq!(MinioGroup::is_of(name.as_str(), &group(asked)), of == asked, "{of} {asked}");
+                assert_eq!(name.group() == Some(group(asked)), of == asked, "{of} {asked}");
             }
         }
     }
