@@ -104,13 +104,7 @@ impl Broker {
                 break;
             }
         }
-        loop {
-            let page = self.ledger.groups(after.as_deref(), 1000).await?;
-            all.extend(page.names.iter().filter_map(|name| name.parse().ok()).map(Principal::Group));
-            after = page.next;
-            if after.is_none() {
-                return Ok(all);
-            }
-        }
+        all.extend(self.group_keys().await?.into_iter().map(Principal::Group));
+        Ok(all)
     }
 }

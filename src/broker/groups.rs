@@ -111,6 +111,27 @@ impl Broker {
         Ok(self.ledger.groups(after, limit).await?)
     }
 
+    /// The names of all groups. For everybody who is admitted: who asks for a membership has to name the group.
+    pub async fn group_names(&self) -> Result<Vec<GroupName>, Error> {
+        let keys = self.group_keys().await?;
+        let docs = all(keys.iter().map(|key| self.ledger.read::<GroupDoc>(key))).await?;
+        Ok(docs.into_iter().flatten().filter(|doc| !doc.deleting).map(|doc| doc.group).collect())
+    }
+
+    /// What all groups are filed under.
+    pub(super) async fn group_keys(&self) -> Result<Vec<GroupName>, Error> {
+        let mut keys = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.ledger.groups(after.as_deref(), 1000).await?;
+            keys.extend(page.names.iter().filter_map(|name| name.parse().ok()));
+            after = page.next;
+            if after.is_none() {
+                return Ok(keys);
+            }
+        }
+    }
+
     async fn may_change(&self, actor: &Identity, group: &GroupName, change: &GroupChange) -> Result<(), Error> {
         match self.ledger.read::<GroupDoc>(group).await? {
             Some(doc) if actor.admin || doc.group == *group && doc.members.contains_key(&actor.username) => {

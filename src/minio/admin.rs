@@ -4,6 +4,8 @@
 //! secret are sealed ([`super::seal`]), which costs tens of milliseconds: none of them is on the path of a share or of a
 //! change of members.
 
+mod lake_keys;
+
 use std::{collections::BTreeMap, time::SystemTime};
 
 use aws_sigv4::{
@@ -24,6 +26,8 @@ use super::{
     CALL_LIMIT, Minio, MinioError, MinioGroup, MinioUser,
     seal::{self, Algorithm},
 };
+
+pub use self::lake_keys::KeyState;
 
 /// Answers are small, but for the list of all users: some 200 bytes each.
 const MAX_ANSWER_BYTES: usize = 64 << 20;

@@ -11,6 +11,7 @@ mod decisions;
 mod edge;
 mod go;
 mod identity;
+mod kbase_clients;
 mod keys;
 mod ledger;
 mod lifecycle;
