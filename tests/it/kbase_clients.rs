@@ -202,7 +202,7 @@ async fn workspaces_say_what_is_the_callers_and_where() {
     let world = kbase_lake(&[]).await;
     let (alice, bob) = (world.person("alice").await, world.person("bob").await);
     world.members("kbase", &[("bob", "writer")], &[]).await;
-    world.members("refdata", &[("bob", "reader")], &[]).await;
+    world.members("RefData", &[("bob", "reader")], &[]).await;
     world.members("closed", &[("alice", "steward")], &[]).await;
     let table = "users-sql-warehouse/alice/u_alice__x.db/t/";
     world.share(&alice, table, &["bob"], &[], "read").await;
@@ -210,9 +210,9 @@ async fn workspaces_say_what_is_the_callers_and_where() {
     let homes = [url("users-general-warehouse/bob/"), url("users-sql-warehouse/bob/")];
     let paths = [
         url("tenant-general-warehouse/kbase/"),
-        url("tenant-general-warehouse/refdata/"),
+        url("tenant-general-warehouse/RefData/"),
         url("tenant-sql-warehouse/kbase/"),
-        url("tenant-sql-warehouse/refdata/"),
+        url("tenant-sql-warehouse/RefData/"),
         homes[0].clone(),
         url(table),
         homes[1].clone(),
@@ -231,15 +231,15 @@ async fn workspaces_say_what_is_the_callers_and_where() {
         (&me["username"], &me["access_key"], &me["s3_access_key"]),
         (&json!("bob"), &json!(key.access_key), &json!(key.access_key))
     );
-    assert_eq!((&me["home_paths"], &me["groups"]), (&json!(homes), &json!(["kbase", "refdataro"])));
+    assert_eq!((&me["home_paths"], &me["groups"]), (&json!(homes), &json!(["kbase", "RefDataro"])));
     assert_eq!(me["accessible_paths"], json!(paths));
     assert!(!me.to_string().contains(&key.secret_key));
-    let groups = json!({"username": "bob", "groups": ["kbase", "refdataro"], "group_count": 2});
+    let groups = json!({"username": "bob", "groups": ["kbase", "RefDataro"], "group_count": 2});
     assert_eq!(get("/workspaces/me/groups").await, groups);
     let prefix = json!({"username": "bob", "sql_warehouse_prefix": homes[1]});
     assert_eq!(get("/workspaces/me/sql-warehouse-prefix").await, prefix);
-    let prefix = json!({"group_name": "refdata", "sql_warehouse_prefix": url("tenant-sql-warehouse/refdata/")});
-    for name in ["refdata", "refdataro"] {
+    let prefix = json!({"group_name": "RefData", "sql_warehouse_prefix": url("tenant-sql-warehouse/RefData/")});
+    for name in ["RefData", "RefDataro"] {
         assert_eq!(get(&format!("/workspaces/me/groups/{name}/sql-warehouse-prefix")).await, prefix);
     }
     let accessible = json!({"username": "bob", "accessible_paths": paths, "total_paths": 7});
@@ -247,10 +247,10 @@ async fn workspaces_say_what_is_the_callers_and_where() {
     let namespace =
         json!({"username": "bob", "user_namespace_prefix": "u_bob__", "tenant": null, "tenant_namespace_prefix": null});
     assert_eq!(get("/workspaces/me/namespace-prefix").await, namespace);
-    let namespace = get("/workspaces/me/namespace-prefix?tenant=refdataro").await;
+    let namespace = get("/workspaces/me/namespace-prefix?tenant=RefDataro").await;
     assert_eq!(
         (&namespace["tenant"], &namespace["tenant_namespace_prefix"]),
-        (&json!("refdataro"), &json!("refdata_"))
+        (&json!("RefDataro"), &json!("refdata_"))
     );
     // Whether there is such a group is nobody's business.
     for group in ["closed", "nothing"] {

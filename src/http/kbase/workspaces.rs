@@ -167,7 +167,8 @@ pub async fn get_namespace_prefix(
         username: actor.username.to_string(),
         user_namespace_prefix: format!("u_{}__", actor.username),
         tenant,
-        tenant_namespace_prefix: group.map(|group| format!("{group}_")),
+        // Hive keeps the names of databases in lower case.
+        tenant_namespace_prefix: group.map(|group| format!("{}_", group.key())),
     }))
 }
 
