@@ -18,7 +18,7 @@ use aws_sigv4::{
 use backon::{ExponentialBuilder, Retryable};
 use jiff::Timestamp;
 use reqwest::Method;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -92,17 +92,6 @@ struct GroupBody<'a> {
     members: &'a [&'a str],
     is_remove: bool,
     group_status: Status,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ServiceAccountBody<'a> {
-    target_user: &'a str,
-    access_key: &'a str,
-    secret_key: &'a str,
-    name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expiration: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -198,31 +187,6 @@ impl Minio {
         let call = Call::new(Method::PUT, "set-user-or-group-policy");
         let call = call.query("policyName", &policies.join(",")).query("userOrGroup", to).query("isGroup", is_group);
         self.send(call).await.map(|_| ())
-    }
-
-    /// Makes an access key (service account) of a user, with the user's rights. Not retried: see
-    /// [`MinioError::Unavailable`].
-    pub async fn add_access_key(
-        &self,
-        user: &MinioUser,
-        access_key: &str,
-        secret: &SecretString,
-        expiration: Option<Timestamp>,
-    ) -> Result<(), MinioError> {
-        let body = ServiceAccountBody {
-            target_user: user.as_str(),
-            access_key,
-            secret_key: secret.expose_secret(),
-            name: "lakepass",
-            expiration,
-        };
-        let call = Call::new(Method::PUT, "add-service-account").once();
-        self.send(call.body(self.sealed("add-service-account", &body)?)).await.map(|_| ())
-    }
-
-    /// Deletes an access key. It may be gone already.
-    pub async fn remove_access_key(&self, access_key: &str) -> Result<(), MinioError> {
-        gone(self.send(Call::new(Method::DELETE, "delete-service-account").query("accessKey", access_key)).await)
     }
 
     /// A user's access keys: service accounts.

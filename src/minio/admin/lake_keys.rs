@@ -1,12 +1,13 @@
-//! Lake keys with a derived secret: whether MinIO has one, and with which secret.
+//! Lake keys: made and deleted, and those with a derived secret looked at and put right.
 
 use aws_credential_types::Credentials;
+use jiff::Timestamp;
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
-use super::{Call, Minio, MinioError};
-use crate::minio::sdk_error;
+use super::{Call, Minio, MinioError, gone};
+use crate::minio::{MinioUser, sdk_error};
 
 /// What MinIO makes of a request that is signed with a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,11 +21,47 @@ pub enum KeyState {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+struct ServiceAccountBody<'a> {
+    target_user: &'a str,
+    access_key: &'a str,
+    secret_key: &'a str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiration: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct NewSecret<'a> {
     new_secret_key: &'a str,
 }
 
 impl Minio {
+    /// Makes an access key (service account) of a user, with the user's rights. Not retried: see
+    /// [`MinioError::Unavailable`].
+    pub async fn add_access_key(
+        &self,
+        user: &MinioUser,
+        access_key: &str,
+        secret: &SecretString,
+        expiration: Option<Timestamp>,
+    ) -> Result<(), MinioError> {
+        let body = ServiceAccountBody {
+            target_user: user.as_str(),
+            access_key,
+            secret_key: secret.expose_secret(),
+            name: "lakepass",
+            expiration,
+        };
+        let call = Call::new(Method::PUT, "add-service-account").once();
+        self.send(call.body(self.sealed("add-service-account", &body)?)).await.map(|_| ())
+    }
+
+    /// Deletes an access key. It may be gone already.
+    pub async fn remove_access_key(&self, access_key: &str) -> Result<(), MinioError> {
+        gone(self.send(Call::new(Method::DELETE, "delete-service-account").query("accessKey", access_key)).await)
+    }
+
     /// The secret of a lake key, from the broker's key and the access key: for keys that are shown again.
     pub fn lake_key_secret(&self, access_key: &str) -> SecretString {
         self.derived(b"lakepass/lake-key/1", access_key)
