@@ -439,7 +439,7 @@ async fn switched_off_it_is_not_there() {
         paths
     };
     let paths = described(&on).await;
-    assert_eq!(paths.len(), 13, "{paths:?}");
+    assert_eq!(paths.len(), 14, "{paths:?}");
     assert!(described(&off).await.is_empty());
     let (admin, bob) = (off.admin().await, off.person("bob").await);
     for path in paths {

@@ -59,6 +59,7 @@ pub struct GroupSqlWarehousePrefixResponse {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct TenantParam {
     tenant: Option<String>,
 }
