@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Broker, Error, all, require_admin, settle::Secret, unknown_group, unknown_user};
+use super::{Broker, Error, all, if_readable, require_admin, settle::Secret, unknown_group, unknown_user};
 use crate::{
     identity::{Identity, Username},
     lake::{Access, Grant, GroupName, LakePath, Principal, Role},
@@ -114,8 +114,8 @@ impl Broker {
     /// The names of all groups. For everybody who is admitted: who asks for a membership has to name the group.
     pub async fn group_names(&self) -> Result<Vec<GroupName>, Error> {
         let keys = self.group_keys().await?;
-        let docs = all(keys.iter().map(|key| self.ledger.read::<GroupDoc>(key))).await?;
-        Ok(docs.into_iter().flatten().filter(|doc| !doc.deleting).map(|doc| doc.group).collect())
+        let docs = all(keys.iter().map(async |key| if_readable(self.ledger.read::<GroupDoc>(key).await))).await?;
+        Ok(docs.into_iter().flatten().flatten().filter(|doc| !doc.deleting).map(|doc| doc.group).collect())
     }
 
     /// What all groups are filed under.

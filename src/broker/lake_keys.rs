@@ -70,7 +70,7 @@ impl Broker {
 /// A lake key that never was.
 pub(super) fn new_key(now: Timestamp) -> LakeKey {
     let access_key = format!("LK{}", Incarnation::new().as_str().to_uppercase());
-    LakeKey { access_key, created_at: now, derived: false, ends_at: None }
+    LakeKey { access_key, created_at: now, derived: false, made: false, ends_at: None }
 }
 
 /// The document of somebody who may have keys.

@@ -92,6 +92,9 @@ pub struct LakeKey {
     /// Its secret is derived, and can be shown again; else it is random, and was shown once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub derived: bool,
+    /// MinIO has had the derived key. If it is missing there now, the next one is made and never this one again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub made: bool,
     /// When a derived key is to be deleted, once there is a later one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<Timestamp>,

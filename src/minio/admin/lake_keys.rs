@@ -1,4 +1,4 @@
-//! Lake keys: made and deleted, and those with a derived secret looked at and put right.
+//! Lake keys: made and deleted, and those with a derived secret looked for.
 
 use aws_credential_types::Credentials;
 use jiff::Timestamp;
@@ -28,12 +28,6 @@ struct ServiceAccountBody<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     expiration: Option<Timestamp>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct NewSecret<'a> {
-    new_secret_key: &'a str,
 }
 
 impl Minio {
@@ -86,11 +80,5 @@ impl Minio {
             }),
             Err(error) => Err(error),
         }
-    }
-
-    pub async fn set_key_secret(&self, access_key: &str, secret: &SecretString) -> Result<(), MinioError> {
-        let body = self.sealed("update-service-account", &NewSecret { new_secret_key: secret.expose_secret() })?;
-        let call = Call::new(Method::POST, "update-service-account").query("accessKey", access_key);
-        self.send(call.body(body)).await.map(|_| ())
     }
 }
