@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::{
     broker::{Audit, SessionLimits, Sink},
+    http::KbaseApi,
     identity::{JwtIssuer, KbaseConfig, OidcAuthenticator},
     lake::{Lake, MIN_LIFETIME, Scope},
     minio::{MinioConfig, PREFIX},
@@ -35,6 +36,8 @@ pub struct Config {
     pub audit: Audit,
     /// How long after a look for drift the next one is; zero: never.
     pub reconcile_every: Duration,
+    /// How the clients of KBase's earlier service are served, if they are.
+    pub kbase_api: Option<KbaseApi>,
 }
 
 /// Every mistake in the configuration.
@@ -69,6 +72,9 @@ struct File {
     audit: Option<String>,
     audit_required: Option<bool>,
     reconcile_every: Option<u64>,
+    kbase_api: Option<bool>,
+    kbase_key_overlap: Option<u64>,
+    kbase_read_only_suffix: Option<String>,
 }
 
 impl File {
@@ -200,6 +206,15 @@ impl Config {
         if audit.required && audit.sink == Sink::Log {
             r.mistakes.push("LAKEPASS_AUDIT_REQUIRED needs LAKEPASS_AUDIT: `stdout`, or the path of a file".into());
         }
+        let key_overlap = seconds(&mut r, "KBASE_KEY_OVERLAP", file.kbase_key_overlap, 3600);
+        if key_overlap > Duration::from_secs(7 * 24 * 3600) {
+            r.mistakes.push("LAKEPASS_KBASE_KEY_OVERLAP is at most 604800".into());
+        }
+        let suffix = r.text("KBASE_READ_ONLY_SUFFIX", file.kbase_read_only_suffix).unwrap_or_else(|| "ro".into());
+        let read_only_suffix = r.parse("KBASE_READ_ONLY_SUFFIX", &suffix);
+        let is_on = r.flag("KBASE_API", file.kbase_api.or(Some(true)));
+        let kbase_api =
+            read_only_suffix.filter(|_| is_on).map(|read_only_suffix| KbaseApi { key_overlap, read_only_suffix });
         match (r.mistakes.is_empty(), listen, url, root_user, root_password, lake, templates) {
             (true, Some(listen), Some(url), Some(root_user), Some(root_password), Some(lake), Some(templates)) => {
                 Ok(Self {
@@ -215,6 +230,7 @@ impl Config {
                     console_url,
                     audit,
                     reconcile_every,
+                    kbase_api,
                 })
             }
             _ => Err(Mistakes(r.mistakes)),
@@ -338,6 +354,9 @@ mod tests {
                 ("LAKEPASS_RECONCILE_EVERY", "daily"),
                 ("LAKEPASS_POLICIES", "/nonexistent"),
                 ("LAKEPASS_KEY_FILE", "/nonexistent"),
+                ("LAKEPASS_KBASE_API", "on"),
+                ("LAKEPASS_KBASE_KEY_OVERLAP", "604801"),
+                ("LAKEPASS_KBASE_READ_ONLY_SUFFIX", "/ro"),
                 ("LAKEPASS_JWT_ISSUERS", "{"),
                 ("LOG_SENSITIVE_BODIES", "1"),
             ],
@@ -359,6 +378,9 @@ mod tests {
             "KEY_FILE",
             "JWT_ISSUERS",
             "KBASE_AUTH_URL",
+            "KBASE_API",
+            "KBASE_KEY_OVERLAP",
+            "KBASE_READ_ONLY_SUFFIX",
         ] {
             assert!(mistakes.contains(&format!("LAKEPASS_{name}")), "{name} in {mistakes}");
         }

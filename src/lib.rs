@@ -29,6 +29,7 @@ pub fn app(config: config::Config) -> anyhow::Result<http::App> {
         audit: Arc::new(config.audit),
         s3_endpoint,
         console,
+        kbase: config.kbase_api.map(Arc::new),
     })
 }
 
@@ -47,6 +48,9 @@ pub fn tend(broker: Arc<broker::Broker>, reconcile_every: Duration) {
             if let Err(error) = broker.remove_ended_grants().await {
                 tracing::warn!(%error, "grants that have ended cannot be removed yet");
             }
+            if let Err(error) = broker.remove_ended_lake_keys().await {
+                tracing::warn!(%error, "lake keys that have ended cannot be removed yet");
+            }
             tokio::time::sleep(TEND_EVERY).await;
         }
     });
@@ -62,7 +66,7 @@ async fn reconcile(broker: Arc<broker::Broker>, every: Duration) {
     }
 }
 
-/// How long after its end a grant may still be in the ledger. MinIO heeds the end itself; see
+/// How long after its end a lake key may work and a grant may be in the ledger. MinIO heeds a grant's end itself; see
 /// [`broker::Broker::remove_ended_grants`].
 const TEND_EVERY: Duration = Duration::from_secs(15);
 

@@ -174,6 +174,9 @@ fn user(record: &UserDoc, now: Option<&UserDoc>) -> UserDoc {
         for generation in [Some(&mut doc.session_user), doc.key_user.as_mut()].into_iter().flatten() {
             generation.made = true;
         }
+        for key in &mut doc.lake_keys {
+            key.made = true;
+        }
         return doc;
     };
     doc.groups.extend(now.groups.iter().cloned());

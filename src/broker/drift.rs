@@ -193,14 +193,13 @@ impl Drift {
     }
 }
 
-/// The lake keys that stay when the making of one broke off: its secret was never shown, and the ones before it were
-/// removed last. So the first one stays, if MinIO still has it.
-pub(super) fn kept_lake_keys<'a>(doc: &'a UserDoc, at_minio: &Inventory) -> &'a [LakeKey] {
+/// The lake keys whose making broke off: their secrets were never shown, and the one before them is removed last. So the
+/// first one stays, if MinIO still has it. A derived one is made when it is asked for.
+fn unfinished_lake_keys<'a>(doc: &'a UserDoc, at_minio: &Inventory) -> impl Iterator<Item = &'a LakeKey> {
     let keys = doc.key_user.as_ref().and_then(|generation| at_minio.access_keys.get(generation.user.as_str()));
-    match doc.lake_keys.first() {
-        Some(first) if keys.is_some_and(|keys| keys.contains(&first.access_key)) => &doc.lake_keys[..1],
-        Some(_) | None => &[],
-    }
+    let mut shown = doc.lake_keys.iter().filter(|key| !key.derived).peekable();
+    shown.next_if(|first| keys.is_some_and(|keys| keys.contains(&first.access_key)));
+    shown
 }
 
 /// What has been found so far.
@@ -282,8 +281,7 @@ impl Broker {
                 add(Kind::FolderMissing, path.as_str(), "");
             }
         }
-        let kept = kept_lake_keys(doc, &look.at_minio);
-        for key in &doc.lake_keys[kept.len()..] {
+        for key in unfinished_lake_keys(doc, &look.at_minio) {
             // In either direction: a clock may be set back.
             if look.now.duration_since(key.created_at).unsigned_abs() > KEY_IN_THE_MAKING {
                 add(Kind::LakeKeyUnfinished, &of.to_string(), &key.access_key);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Broker, Error, all, require_admin, settle::Secret, unknown_group, unknown_user};
+use super::{Broker, Error, all, if_readable, require_admin, settle::Secret, unknown_group, unknown_user};
 use crate::{
     identity::{Identity, Username},
     lake::{Access, Grant, GroupName, LakePath, Principal, Role},
@@ -110,6 +110,27 @@ impl Broker {
     pub async fn groups(&self, actor: &Identity, after: Option<&str>, limit: usize) -> Result<Names, Error> {
         require_admin(actor)?;
         Ok(self.ledger.groups(after, limit).await?)
+    }
+
+    /// The names of all groups. For everybody who is admitted: who asks for a membership has to name the group.
+    pub async fn group_names(&self) -> Result<Vec<GroupName>, Error> {
+        let keys = self.group_keys().await?;
+        let docs = all(keys.iter().map(async |key| if_readable(self.ledger.read::<GroupDoc>(key).await))).await?;
+        Ok(docs.into_iter().flatten().flatten().filter(|doc| !doc.deleting).map(|doc| doc.group).collect())
+    }
+
+    /// What all groups are filed under.
+    pub(super) async fn group_keys(&self) -> Result<Vec<GroupName>, Error> {
+        let mut keys = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.ledger.groups(after.as_deref(), 1000).await?;
+            keys.extend(page.names.iter().filter_map(|name| name.parse().ok()));
+            after = page.next;
+            if after.is_none() {
+                return Ok(keys);
+            }
+        }
     }
 
     async fn may_change(&self, actor: &Identity, group: &GroupName, change: &GroupChange) -> Result<(), Error> {

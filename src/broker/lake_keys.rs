@@ -2,6 +2,7 @@
 
 use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::Timestamp;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
@@ -14,26 +15,23 @@ use crate::{
     },
 };
 
-/// A lake key, with its secret: shown once, and kept nowhere.
+/// A lake key, with its secret, which is kept nowhere.
 pub struct IssuedLakeKey {
     pub access_key: String,
     pub secret_key: SecretString,
 }
 
 impl Broker {
-    /// Issues a lake key. An earlier one stops working: after the new one works, not before. For the user and
-    /// administrators.
+    /// Issues a lake key. An earlier one that was issued so stops working: after the new one works, not before. For the
+    /// user and administrators.
     pub async fn issue_lake_key(&self, actor: &Identity, user: &Username) -> Result<IssuedLakeKey, Error> {
         require_self(actor, user)?;
         self.ensure_user(user).await?;
         self.folders(&self.lake.home(user)).await?;
         let now = self.now();
-        let key = LakeKey { access_key: format!("LK{}", Incarnation::new().as_str().to_uppercase()), created_at: now };
+        let key = new_key(now);
         let doc = self.ledger.update::<UserDoc, Error>(user, |doc| {
-            let mut doc = doc.ok_or_else(|| unknown_user(user))?;
-            if doc.state != AccountState::Enabled {
-                return Err(Error::Disabled(user.clone()));
-            }
+            let mut doc = enabled(doc, user)?;
             doc.key_user.get_or_insert_with(|| Generation::new(user));
             if !doc.lake_keys.contains(&key) {
                 doc.lake_keys.push(key.clone());
@@ -48,7 +46,8 @@ impl Broker {
             Err(MinioError::NotFound { .. }) => return Err(revoked_meanwhile(user)),
             added => added?,
         }
-        let older: Vec<&LakeKey> = doc.lake_keys.iter().take_while(|other| **other != key).collect();
+        let before = doc.lake_keys.iter().take_while(|other| **other != key);
+        let older: Vec<&LakeKey> = before.filter(|other| !other.derived).collect();
         for other in &older {
             self.minio.remove_access_key(&other.access_key).await?;
         }
@@ -68,7 +67,19 @@ impl Broker {
     }
 }
 
-fn revoked_meanwhile(user: &Username) -> Error {
+/// A lake key that never was.
+pub(super) fn new_key(now: Timestamp) -> LakeKey {
+    let access_key = format!("LK{}", Incarnation::new().as_str().to_uppercase());
+    LakeKey { access_key, created_at: now, derived: false, made: false, ends_at: None }
+}
+
+/// The document of somebody who may have keys.
+pub(super) fn enabled(doc: Option<UserDoc>, user: &Username) -> Result<UserDoc, Error> {
+    let doc = doc.ok_or_else(|| unknown_user(user))?;
+    if doc.state == AccountState::Enabled { Ok(doc) } else { Err(Error::Disabled(user.clone())) }
+}
+
+pub(super) fn revoked_meanwhile(user: &Username) -> Error {
     Error::Conflict(format!("another change to the keys of `{user}` came in between: ask again"))
 }
 

@@ -8,6 +8,7 @@ mod audit;
 mod backup;
 mod check;
 mod deletion;
+mod derived_keys;
 mod drift;
 mod groups;
 mod import;

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::Shared;
+use super::{App, Shared};
 use crate::identity::Authenticator;
 
 /// Whether the process lives.
@@ -24,12 +24,9 @@ pub async fn healthz() -> &'static str {
     (status = 503, description = "One of them cannot", body = BTreeMap<String, String>),
 ))]
 pub async fn readyz(State(app): Shared) -> Response {
-    let limit = Duration::from_millis(2500);
-    let auth = async { app.authenticator.is_ready(app.clock.now()).await.map_err(|_| ()) };
-    let minio = async { app.broker.is_ready().await.map_err(|_| ()) };
-    let (minio, auth) = tokio::join!(tokio::time::timeout(limit, minio), tokio::time::timeout(limit, auth));
-    let word = |answer: &Result<Result<(), ()>, _>| if matches!(answer, Ok(Ok(()))) { "ok" } else { "unavailable" };
-    let parts = BTreeMap::from([("minio", word(&minio)), ("auth", word(&auth))]);
+    let (minio, auth) = tokio::join!(minio_is_ready(&app), in_time(app.authenticator.is_ready(app.clock.now())));
+    let word = |ready| if ready { "ok" } else { "unavailable" };
+    let parts = BTreeMap::from([("minio", word(minio)), ("auth", word(auth))]);
     let ready = parts.values().all(|word| *word == "ok");
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response = (status, Json(parts)).into_response();
@@ -37,4 +34,12 @@ pub async fn readyz(State(app): Shared) -> Response {
         response.headers_mut().insert("retry-after", "2".parse().expect("it is a header value"));
     }
     response
+}
+
+pub(super) async fn minio_is_ready(app: &App) -> bool {
+    in_time(app.broker.is_ready()).await
+}
+
+async fn in_time<E>(answer: impl Future<Output = Result<(), E>>) -> bool {
+    matches!(tokio::time::timeout(Duration::from_millis(2500), answer).await, Ok(Ok(())))
 }

@@ -8,6 +8,7 @@ mod console;
 mod drift;
 mod groups;
 mod health;
+mod kbase;
 mod problem;
 mod sessions;
 mod sharing;
@@ -38,7 +39,7 @@ use crate::{
     identity::Authenticator,
 };
 
-pub use self::{console::Console, problem::Problem};
+pub use self::{console::Console, kbase::KbaseApi, problem::Problem};
 
 /// The largest body that is read, in bytes.
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -59,6 +60,8 @@ pub struct App {
     pub s3_endpoint: String,
     /// MinIO's console, if there is one to lead browsers to.
     pub console: Option<Console>,
+    /// How the clients of KBase's earlier service are served, if they are.
+    pub kbase: Option<Arc<KbaseApi>>,
 }
 
 #[derive(OpenApi)]
@@ -81,7 +84,7 @@ impl utoipa::Modify for BearerToken {
 
 /// The whole surface.
 pub fn router(app: App) -> Router {
-    let (router, api) = OpenApiRouter::with_openapi(Api::openapi())
+    let mut routes = OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(users::issue, users::show))
         .routes(routes!(users::me))
         .routes(routes!(sharing::share))
@@ -102,8 +105,11 @@ pub fn router(app: App) -> Router {
         .routes(routes!(aws::sts::sts))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
-        .merge(console::routes())
-        .split_for_parts();
+        .merge(console::routes());
+    if let Some(kbase) = &app.kbase {
+        routes = routes.merge(kbase::routes(kbase.clone()));
+    }
+    let (router, api) = routes.split_for_parts();
     let api = Arc::new(api.to_json().expect("the OpenAPI document is made of strings"));
     let audit = app.audit.clone();
     let request_id = HeaderName::from_static("x-request-id");

@@ -48,6 +48,11 @@ impl Problem {
         Self::new("internal", StatusCode::INTERNAL_SERVER_ERROR, detail)
     }
 
+    /// What `type` ends with.
+    pub fn kind(&self) -> &str {
+        self.kind.rsplit(':').next().unwrap_or_default()
+    }
+
     pub fn detail(&self) -> &str {
         &self.detail
     }

@@ -171,6 +171,10 @@ fn require_grantees(users: &[String], groups: &[String], one: &str, other: &str)
     if users.is_empty() && groups.is_empty() {
         return Err(Problem::invalid(format!("name somebody in `{one}` or `{other}`")));
     }
+    limit_grantees(users, groups)
+}
+
+pub(super) fn limit_grantees(users: &[String], groups: &[String]) -> Result<(), Problem> {
     if users.len() + groups.len() > MAX_GRANTEES {
         return Err(Problem::invalid(format!("name at most {MAX_GRANTEES} in one request")));
     }
@@ -178,19 +182,25 @@ fn require_grantees(users: &[String], groups: &[String], one: &str, other: &str)
 }
 
 /// For the audit log: a path, and with whom.
-fn subject(path: &LakePath, users: &[String], groups: &[String]) -> String {
+pub(super) fn subject(path: &LakePath, users: &[String], groups: &[String]) -> String {
     format!("{path} users {users:?} groups {groups:?}")
 }
 
-/// 200 when all are done, 207 when some failed. An outage that nobody got past is an outage.
-fn results(bucket: &str, shared: SharedPath) -> Result<Response, Problem> {
+/// An outage that nobody got past is an outage.
+pub(super) fn require_progress(shared: &SharedPath) -> Result<(), Problem> {
     let stuck = shared.outcomes.iter().map(|outcome| match &outcome.result {
         Err(error @ broker::Error::Minio(_)) => Some(error.clone()),
         Ok(()) | Err(_) => None,
     });
-    if let Some(error) = stuck.collect::<Option<Vec<_>>>().and_then(|errors| errors.into_iter().next()) {
-        return Err(error.into());
+    match stuck.collect::<Option<Vec<_>>>().and_then(|errors| errors.into_iter().next()) {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
     }
+}
+
+/// 200 when all are done, 207 when some failed.
+fn results(bucket: &str, shared: SharedPath) -> Result<Response, Problem> {
+    require_progress(&shared)?;
     let line = |outcome: broker::Outcome| {
         let ok = outcome.result.is_ok();
         let error = outcome.result.err().map(|error| Problem::from(error).detail().to_owned());

@@ -4,6 +4,8 @@
 //! secret are sealed ([`super::seal`]), which costs tens of milliseconds: none of them is on the path of a share or of a
 //! change of members.
 
+mod lake_keys;
+
 use std::{
     collections::BTreeMap,
     time::{Duration, SystemTime},
@@ -19,7 +21,7 @@ use aws_sigv4::{
 use backon::{ExponentialBuilder, Retryable};
 use jiff::Timestamp;
 use reqwest::Method;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -27,6 +29,8 @@ use super::{
     CALL_LIMIT, Minio, MinioError, MinioGroup, MinioUser,
     seal::{self, Algorithm},
 };
+
+pub use self::lake_keys::KeyState;
 
 /// Answers are small, but for the list of all users: some 200 bytes each.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
@@ -100,17 +104,6 @@ struct GroupBody<'a> {
     members: &'a [&'a str],
     is_remove: bool,
     group_status: Status,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ServiceAccountBody<'a> {
-    target_user: &'a str,
-    access_key: &'a str,
-    secret_key: &'a str,
-    name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expiration: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -202,31 +195,6 @@ impl Minio {
         let call = Call::new(Method::PUT, "set-user-or-group-policy");
         let call = call.query("policyName", &policies.join(",")).query("userOrGroup", to).query("isGroup", is_group);
         self.send(call).await.map(|_| ())
-    }
-
-    /// Makes an access key (service account) of a user, with the user's rights. Not retried: see
-    /// [`MinioError::Unavailable`].
-    pub async fn add_access_key(
-        &self,
-        user: &MinioUser,
-        access_key: &str,
-        secret: &SecretString,
-        expiration: Option<Timestamp>,
-    ) -> Result<(), MinioError> {
-        let body = ServiceAccountBody {
-            target_user: user.as_str(),
-            access_key,
-            secret_key: secret.expose_secret(),
-            name: "lakepass",
-            expiration,
-        };
-        let call = Call::new(Method::PUT, "add-service-account").once();
-        self.send(call.body(self.sealed("add-service-account", &body)?)).await.map(|_| ())
-    }
-
-    /// Deletes an access key. It may be gone already.
-    pub async fn remove_access_key(&self, access_key: &str) -> Result<(), MinioError> {
-        gone(self.send(Call::new(Method::DELETE, "delete-service-account").query("accessKey", access_key)).await)
     }
 
     /// A user's access keys: service accounts.

@@ -44,7 +44,7 @@ pub struct UserDoc {
     /// MinIO users of earlier generations, still to be deleted.
     #[serde(default)]
     pub retired: Vec<MinioUser>,
-    /// The lake key, and older ones that are still to be deleted, the newest last.
+    /// The lake key that was shown once, the derived one, and older ones that are still to be deleted, the newest last.
     #[serde(default)]
     pub lake_keys: Vec<LakeKey>,
     /// Groups that the user may be in. A hint: membership is what the group's document says.
@@ -92,6 +92,21 @@ impl Generation {
 pub struct LakeKey {
     pub access_key: String,
     pub created_at: Timestamp,
+    /// Its secret is derived, and can be shown again; else it is random, and was shown once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub derived: bool,
+    /// MinIO has had the derived key. If it is missing there now, the next one is made and never this one again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub made: bool,
+    /// When a derived key is to be deleted, once there is a later one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
+}
+
+impl LakeKey {
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.ends_at.is_some_and(|end| end <= now)
+    }
 }
 
 /// What the ledger says of a group.
@@ -126,7 +141,7 @@ pub struct LakeDoc {
     /// Who may have been given something that is in no home and no workspace. A hint.
     #[serde(default)]
     pub given: BTreeSet<Principal>,
-    /// Who may have a grant that ends. A hint.
+    /// Who may have a grant or a lake key that ends. A hint.
     #[serde(default)]
     pub expiring: BTreeSet<Principal>,
 }

@@ -22,7 +22,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 pub use self::{
-    admin::{AccessKey, GroupInfo, Status, UserInfo},
+    admin::{AccessKey, GroupInfo, KeyState, Status, UserInfo},
     canary::{CANARY_PREFIX, Listing},
     inventory::{Inventory, canonical},
     names::{Incarnation, MinioGroup, MinioUser, PREFIX},
@@ -131,13 +131,16 @@ impl Minio {
         &self.config.url
     }
 
-    /// The secret of one of our MinIO users: HKDF-SHA256 (RFC 5869) of the derivation key and the user's name. Nobody is
-    /// given it and nothing stores it.
+    /// The secret of one of our MinIO users. Nobody is given it and nothing stores it.
     fn derived_secret(&self, user: &MinioUser) -> SecretString {
+        self.derived(b"lakepass/minio-user/1", user.as_str())
+    }
+
+    /// HKDF-SHA256 (RFC 5869) of the derivation key and a name. The label keeps secrets of different powers apart.
+    fn derived(&self, label: &[u8], name: &str) -> SecretString {
         let key = self.config.derivation_key.as_ref().unwrap_or(&self.config.root_password);
-        let extracted =
-            hkdf::Salt::new(hkdf::HKDF_SHA256, b"lakepass/minio-user/1").extract(key.expose_secret().as_bytes());
-        let info = [user.as_str().as_bytes()];
+        let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, label).extract(key.expose_secret().as_bytes());
+        let info = [name.as_bytes()];
         let mut secret = zeroize::Zeroizing::new([0; 30]);
         extracted
             .expand(&info, Thirty)
@@ -202,5 +205,6 @@ mod tests {
         assert_ne!(secret(None, "a"), secret(None, "b"));
         assert_ne!(secret(None, "a"), secret(Some("another"), "a"));
         assert_eq!(secret(None, "a").len(), 40);
+        assert_ne!(secret(None, "a"), minio(None).lake_key_secret("a").expose_secret());
     }
 }

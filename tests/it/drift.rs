@@ -290,10 +290,14 @@ async fn what_broke_off_is_finished_and_no_data_goes() {
     // A crash after the next lake key was noted, and one after it was made.
     let mut document = hand.document("users/alice.json").await;
     let next = json!({"access_key": "LKNEVERMADE00000", "created_at": "2026-01-01T00:00:00Z"});
-    document["lake_keys"] = json!([key, next]);
+    // Derived ones are made when they are asked for, and live on beside others.
+    let derived = |name: &str| json!({"access_key": name, "created_at": "2026-01-01T00:00:00Z", "derived": true});
+    let (earlier, later) = (derived("LKDERIVED0000000"), derived("LKDERIVED0000001"));
+    document["lake_keys"] = json!([earlier, key, next, later]);
     hand.write("users/alice.json", document).await;
     hand.repairs(&["lake-key-unfinished"]).await;
-    assert_eq!(hand.document("users/alice.json").await["lake_keys"], json!([key]), "the one that was shown stays");
+    let left = hand.document("users/alice.json").await["lake_keys"].clone();
+    assert_eq!(left, json!([earlier, key, later]), "the one that was shown stays");
     hand.mc(&["admin", "user", "svcacct", "add", "lake", &user, "--access-key", "BYHAND0000000000"]);
     hand.repairs(&["access-key-unknown"]).await;
     assert!(hand.everything().await.access_keys.values().all(|keys| !keys.contains("BYHAND0000000000")));

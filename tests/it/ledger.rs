@@ -155,6 +155,8 @@ async fn the_ledger_is_exported_and_restored() {
     world.share(&alice, "users-warehouse/alice/x", &["bob"], &["KBase"], "read").await;
     world.seed("users-warehouse/alice/x/seed").await;
     let before = world.session(&bob, json!("granted")).await;
+    let derived_key = async || Keys::of_lake_key(&world.get(&alice, "/credentials/").await.json);
+    let alices_key = derived_key().await;
     let run = |arguments: &[&str]| {
         let mut command = lakepass(&[&["ledger"], arguments].concat());
         command.envs([
@@ -177,6 +179,7 @@ async fn the_ledger_is_exported_and_restored() {
     world.members("KBase", &[], &["bob"]).await;
     assert_eq!(world.delete(&admin, "/admin/users/erin").await.status, 204);
     assert_eq!(world.delete(&bob, "/sessions").await.status, 204);
+    assert_eq!(world.delete(&admin, "/admin/users/alice/sessions?lake_keys=true").await.status, 204);
     write(&world, "groups/kbase.json", b"").await;
     write(&world, "users/alice.json", b"{").await;
     let export = run(&["export"]);
@@ -199,6 +202,8 @@ async fn the_ledger_is_exported_and_restored() {
         world.can_put(&alices, "users-warehouse/alice/x/y").await
             && world.can_put(&alices, "groups-warehouse/KBase/y").await
     );
+    assert!(world.can_put(&derived_key().await, "users-warehouse/alice/x/y").await);
+    assert!(!world.can_put(&alices_key, "users-warehouse/alice/x/y").await, "nor are they made again");
     assert_eq!(world.get(&admin, "/users/erin").await.status, 200);
     let again = run(&["restore", file]);
     assert!(!said(&again).contains("replaced") && !said(&again).contains("new"), "{}", said(&again));

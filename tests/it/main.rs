@@ -13,6 +13,7 @@ mod edge;
 mod go;
 mod identity;
 mod import;
+mod kbase_clients;
 mod keys;
 mod ledger;
 mod lifecycle;
