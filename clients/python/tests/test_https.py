@@ -24,9 +24,8 @@ pytestmark = pytest.mark.broker
 
 @pytest.fixture(scope="module")
 def front(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsFront]:
-    front = TlsFront(broker.url, tmp_path_factory.mktemp("ca"))
-    yield front
-    front.close()
+    with TlsFront(broker.url, tmp_path_factory.mktemp("ca")) as front:
+        yield front
 
 
 def test_the_python_client(broker: Broker, front: TlsFront, monkeypatch: pytest.MonkeyPatch) -> None:

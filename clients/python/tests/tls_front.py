@@ -12,7 +12,7 @@ import trustme
 
 
 class TlsFront:
-    """Terminates TLS for the server at `behind`. `ca_file` is what its clients must trust."""
+    """Terminates TLS for the server at `behind`, until the end of `with`. `ca_file` is what its clients must trust."""
 
     def __init__(self, behind: str, folder: Path) -> None:
         ca = trustme.CA()
@@ -28,9 +28,16 @@ class TlsFront:
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
 
-    def close(self) -> None:
+    def __enter__(self) -> TlsFront:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        connections = asyncio.all_tasks(self._loop)
+        for connection in connections:
+            connection.cancel()
+        self._loop.run_until_complete(asyncio.gather(*connections, return_exceptions=True))
         self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
