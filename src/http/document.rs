@@ -11,6 +11,7 @@ pub fn complete(api: &utoipa::openapi::OpenApi) -> Value {
     for (path, item) in objects(&mut document["paths"]) {
         for (method, operation) in objects(item) {
             operation["operationId"] = operation_id(method, path).into();
+            optional_body(operation);
             for (status, response) in objects(&mut operation["responses"]) {
                 describe(status, response);
                 name_problems(response);
@@ -24,6 +25,15 @@ pub fn complete(api: &utoipa::openapi::OpenApi) -> Value {
 fn operation_id(method: &str, path: &str) -> String {
     let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     std::iter::once(method).chain(words).collect::<Vec<_>>().join("_")
+}
+
+/// A body that may be missing is written `Option`; that is not one that may be `null`.
+fn optional_body(operation: &mut Value) {
+    for (_, content) in operation.pointer_mut("/requestBody/content").into_iter().flat_map(objects) {
+        if content.pointer("/schema/oneOf/1/type").is_some_and(|kind| kind == "null") {
+            content["schema"] = content["schema"]["oneOf"][0].take();
+        }
+    }
 }
 
 /// A response without a description is none in OpenAPI.

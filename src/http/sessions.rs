@@ -87,7 +87,7 @@ struct SessionLine {
 }
 
 /// Issues session keys for the token's user.
-#[utoipa::path(post, path = "/sessions", request_body = SessionBody, responses(
+#[utoipa::path(post, path = "/sessions", request_body = Option<SessionBody>, responses(
     (status = 200, body = SessionKeysBody), (status = "4XX", body = Problem), (status = 503, body = Problem),
 ))]
 pub async fn issue(
