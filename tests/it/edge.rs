@@ -34,6 +34,7 @@ async fn bad_input_is_a_problem_with_a_request_id() {
         ("/groups/KBase", json!({"add_members": [{"username": "alice", "role": "owner"}]}), 422),
         ("/sessions", json!({"duration_seconds": -1}), 422),
         ("/sessions", json!({"duration_seconds": "long"}), 422),
+        ("/sessions", json!([null, null]), 422),
         ("/nowhere", json!({}), 404),
     ] {
         let answer = world.post(&alice, path, body.clone()).await;
