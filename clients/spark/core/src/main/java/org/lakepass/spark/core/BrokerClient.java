@@ -158,7 +158,7 @@ final class BrokerClient {
   private LakepassException unanswered(Throwable failure) {
     if (failure instanceof SSLHandshakeException && failure.getCause() instanceof CertificateException) {
       return LakepassException.refused("The certificate of Lakepass at " + settings.url() + " is not trusted ("
-          + failure.getMessage() + "). If a CA of your own signed it, put that CA's into the truststore of this JVM.");
+          + failure.getMessage() + "). If a CA of your own signed it, put the CA into the truststore of this JVM.");
     }
     return LakepassException.passing(describe(failure));
   }
