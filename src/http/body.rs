@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::{BODY_TIME_LIMIT, Problem};
 
-/// A JSON body. Nothing at all is an empty object.
+/// A JSON object. Nothing at all is an empty one.
 pub struct Body<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
@@ -18,6 +18,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let Raw(bytes) = Raw::from_request(request, state).await?;
         let json = if bytes.is_empty() { &b"{}"[..] } else { &bytes };
+        // A list of a structure's fields would do for serde.
+        if !json.trim_ascii_start().starts_with(b"{") {
+            return Err(Problem::invalid("the body is a JSON object"));
+        }
         serde_json::from_slice(json).map(Self).map_err(|error| Problem::invalid(format!("the body: {error}")))
     }
 }

@@ -67,7 +67,7 @@ pub async fn show(State(app): Shared, Caller(actor): Caller) -> Result<Json<Drif
 }
 
 /// Repairs what differs, and says what became of each.
-#[utoipa::path(post, path = "/admin/reconcile", request_body = ReconcileBody, responses(
+#[utoipa::path(post, path = "/admin/reconcile", request_body = Option<ReconcileBody>, responses(
     (status = 200, body = ReconciledBody), (status = "4XX", body = Problem), (status = 503, body = Problem),
 ))]
 pub async fn reconcile(

@@ -94,7 +94,7 @@ pub async fn show(
 }
 
 /// Makes a group (administrators) or changes it (its stewards as well).
-#[utoipa::path(post, path = "/groups/{group}", params(("group" = String, Path)), request_body = GroupChangeBody, responses(
+#[utoipa::path(post, path = "/groups/{group}", params(("group" = String, Path)), request_body = Option<GroupChangeBody>, responses(
     (status = 200, body = GroupBody), (status = "4XX", body = Problem), (status = 503, body = Problem),
 ))]
 pub async fn change(

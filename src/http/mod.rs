@@ -5,6 +5,7 @@ mod aws;
 mod body;
 mod caller;
 mod console;
+mod document;
 mod drift;
 mod groups;
 mod health;
@@ -110,7 +111,7 @@ pub fn router(app: App) -> Router {
         routes = routes.merge(kbase::routes(kbase.clone()));
     }
     let (router, api) = routes.split_for_parts();
-    let api = Arc::new(api.to_json().expect("the OpenAPI document is made of strings"));
+    let api = Arc::new(document::complete(&api).to_string());
     let audit = app.audit.clone();
     let request_id = HeaderName::from_static("x-request-id");
     let layers = ServiceBuilder::new()

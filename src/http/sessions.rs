@@ -87,7 +87,7 @@ struct SessionLine {
 }
 
 /// Issues session keys for the token's user.
-#[utoipa::path(post, path = "/sessions", request_body = SessionBody, responses(
+#[utoipa::path(post, path = "/sessions", request_body = Option<SessionBody>, responses(
     (status = 200, body = SessionKeysBody), (status = "4XX", body = Problem), (status = 503, body = Problem),
 ))]
 pub async fn issue(
@@ -116,7 +116,9 @@ pub async fn issue(
 }
 
 /// The sessions of the token's user that are not over.
-#[utoipa::path(get, path = "/sessions", responses((status = 200, body = SessionList), (status = "4XX", body = Problem)))]
+#[utoipa::path(get, path = "/sessions", responses(
+    (status = 200, body = SessionList), (status = "4XX", body = Problem), (status = 503, body = Problem),
+))]
 pub async fn list(State(app): Shared, Caller(actor): Caller) -> Result<Json<SessionList>, Problem> {
     let sessions = app.broker.sessions(&actor.username).await?.into_iter().map(|key| SessionLine {
         access_key_id: key.access_key,
@@ -126,7 +128,9 @@ pub async fn list(State(app): Shared, Caller(actor): Caller) -> Result<Json<Sess
 }
 
 /// Ends all sessions of the token's user at once. Lake keys stay.
-#[utoipa::path(delete, path = "/sessions", responses((status = 204), (status = "4XX", body = Problem)))]
+#[utoipa::path(delete, path = "/sessions", responses(
+    (status = 204), (status = "4XX", body = Problem), (status = 503, body = Problem),
+))]
 pub async fn revoke(State(app): Shared, Caller(actor): Caller) -> Result<StatusCode, Problem> {
     let (broker, by) = (app.broker.clone(), actor.clone());
     let revoked = async move { broker.revoke(&by, &by.username, Revoke::Sessions).await };

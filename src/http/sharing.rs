@@ -67,6 +67,7 @@ struct ResultBody {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct PathParam {
     path: String,

@@ -1,6 +1,9 @@
 //! The edge: bad input is refused early, with a problem that says what to do.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -31,6 +34,7 @@ async fn bad_input_is_a_problem_with_a_request_id() {
         ("/groups/KBase", json!({"add_members": [{"username": "alice", "role": "owner"}]}), 422),
         ("/sessions", json!({"duration_seconds": -1}), 422),
         ("/sessions", json!({"duration_seconds": "long"}), 422),
+        ("/sessions", json!([null, null]), 422),
         ("/nowhere", json!({}), 404),
     ] {
         let answer = world.post(&alice, path, body.clone()).await;
@@ -112,6 +116,30 @@ async fn a_huge_body_and_a_huge_token_are_refused_early() {
     assert_eq!(world.get(&alice, "/users/alice").await.status, 200);
 }
 
+/// What OpenAPI asks of a document, and RFC 9457 of the type of a problem.
+fn keeps_the_specification(api: &Value) {
+    let each = |value: &Value| value.as_object().cloned().unwrap_or_default();
+    let mut ids = HashSet::new();
+    for (path, item) in each(&api["paths"]) {
+        for (method, operation) in each(&item) {
+            assert!(ids.insert(operation["operationId"].clone()), "{method} {path}: {}", operation["operationId"]);
+            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+            let in_path = parameters.iter().filter(|parameter| parameter["in"] == "path");
+            let names: Vec<_> =
+                in_path.map(|parameter| format!("{{{}}}", parameter["name"].as_str().unwrap())).collect();
+            let in_template: Vec<_> = path.split('/').filter(|part| part.starts_with('{')).collect();
+            assert_eq!(names, in_template, "{method} {path}");
+            for (status, response) in each(&operation["responses"]) {
+                assert!(!response["description"].as_str().unwrap().is_empty(), "{method} {path} {status}");
+                for (kind, content) in each(&response["content"]) {
+                    let is_problem = content["schema"]["$ref"] == "#/components/schemas/Problem";
+                    assert_eq!(is_problem, kind == "application/problem+json", "{method} {path} {status}");
+                }
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_openapi_document_lists_every_surface() {
     let world = World::new().await;
@@ -159,6 +187,7 @@ async fn the_openapi_document_lists_every_surface() {
             "/workspaces/me/sql-warehouse-prefix",
         ]
     );
+    keeps_the_specification(&api);
     let ready = world.http.get(format!("{}/readyz", world.url)).send().await.unwrap();
     assert_eq!(ready.json::<Value>().await.unwrap(), json!({"auth": "ok", "minio": "ok"}));
 }

@@ -78,3 +78,25 @@ def broker(tmp_path_factory: pytest.TempPathFactory, lakepass_bin: Path) -> Iter
     finally:
         process.terminate()
         process.wait(20)
+
+
+@pytest.fixture
+def token_file(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """alice's. The environment leads every AWS SDK to it, and to nothing else."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    file = tmp_path / "token"
+    file.write_text(broker.tokens["alice"])
+    settings = {
+        "AWS_WEB_IDENTITY_TOKEN_FILE": str(file),
+        "AWS_ROLE_ARN": "arn:lakepass:iam:::role/granted",
+        "AWS_ENDPOINT_URL_STS": broker.url,
+        "AWS_ENDPOINT_URL_S3": broker.minio_url,
+        # Version 1 of the command line knows the second name only.
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "HOME": str(tmp_path),
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    return file

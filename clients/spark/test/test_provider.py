@@ -38,6 +38,19 @@ def test_a_delta_table(alice):
     assert spark.sql("SELECT * FROM samples VERSION AS OF 1").count() == 2
 
 
+def test_an_iceberg_table(alice, lake):
+    spark = alice.spark
+    spark.conf.set("spark.sql.catalog.ice", "org.apache.iceberg.spark.SparkCatalog")
+    spark.conf.set("spark.sql.catalog.ice.type", "hadoop")
+    spark.conf.set("spark.sql.catalog.ice.warehouse", lake.home("alice") + "iceberg")
+    spark.sql("CREATE TABLE ice.db.samples (id BIGINT, depth_m INT) USING iceberg")
+    spark.sql("INSERT INTO ice.db.samples VALUES (1, 12), (2, 7)")
+    first = spark.sql("SELECT snapshot_id FROM ice.db.samples.snapshots").first().snapshot_id
+    spark.sql("INSERT INTO ice.db.samples VALUES (3, 40)")
+    assert spark.sql("SELECT * FROM ice.db.samples").count() == 3
+    assert spark.sql(f"SELECT * FROM ice.db.samples VERSION AS OF {first}").count() == 2
+
+
 def test_another_users_path_is_refused(alice, lake):
     genomes = lake.home("bob") + "genomes.csv"
     assert refused(lambda: alice.spark.read.csv(genomes).count())

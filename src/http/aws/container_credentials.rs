@@ -28,6 +28,7 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ContainerParams {
     /// `granted`, `lake`, or the JSON list that `POST /sessions` takes.
@@ -56,7 +57,9 @@ pub struct ContainerError {
 }
 
 /// Session keys for the token's user: the same ones until half of their life is over, or the user's rights change.
-#[utoipa::path(get, path = "/aws/container-credentials", params(ContainerParams), responses(
+#[utoipa::path(get, path = "/aws/container-credentials", params(ContainerParams,
+    ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the keys that you have"),
+), responses(
     (status = 200, body = ContainerCredentials), (status = 304, description = "The keys that you have are still the ones"),
     (status = "4XX", body = ContainerError), (status = 503, body = ContainerError),
 ))]

@@ -13,6 +13,7 @@ use axum::{
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use tower_http::request_id::RequestId;
+use utoipa::ToSchema;
 
 use super::{record_given, session_request, shared_session};
 use crate::{
@@ -110,11 +111,33 @@ struct CallerIdentity {
     account: &'static str,
 }
 
+/// The form of a request. Read by hand ([`Form`]): its errors are AWS's.
+#[derive(ToSchema)]
+#[schema(rename_all = "PascalCase", example = json!({
+    "Action": "AssumeRoleWithWebIdentity",
+    "RoleArn": "arn:lakepass:iam:::role/granted",
+    "RoleSessionName": "job",
+    "WebIdentityToken": "TOKEN",
+}))]
+#[expect(dead_code, reason = "it is there to be read in the OpenAPI document")]
+pub struct StsForm {
+    /// `AssumeRoleWithWebIdentity` or `GetCallerIdentity`, which is signed with session keys and takes no other parameter.
+    action: String,
+    /// `arn:lakepass:iam:::role/granted` or `arn:lakepass:iam:::role/lake`
+    role_arn: Option<String>,
+    role_session_name: Option<String>,
+    /// The token.
+    web_identity_token: Option<String>,
+    duration_seconds: Option<u64>,
+    /// Narrows the session, and never widens it.
+    policy: Option<String>,
+}
+
 /// The form of a request: each parameter once.
 struct Form(BTreeMap<String, String>);
 
-/// `AssumeRoleWithWebIdentity` and `GetCallerIdentity`. The token is in the form; errors are XML as AWS spells them.
-#[utoipa::path(post, path = "/sts", security(()), request_body(content = String, content_type = "application/x-www-form-urlencoded"), responses(
+/// `AssumeRoleWithWebIdentity` and `GetCallerIdentity`, at `/` as well. The token is in the form; errors are XML as AWS spells them.
+#[utoipa::path(post, path = "/sts", security(()), request_body(content = StsForm, content_type = "application/x-www-form-urlencoded"), responses(
     (status = 200, body = String, content_type = "text/xml"), (status = "4XX", body = String, content_type = "text/xml"),
     (status = 503, body = String, content_type = "text/xml"),
 ))]

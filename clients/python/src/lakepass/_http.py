@@ -6,6 +6,7 @@ Knows no endpoint.
 from __future__ import annotations
 
 import random
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
@@ -76,6 +77,8 @@ class Http:
             try:
                 answer = self._send(method, path, body, params)
             except httpx.RequestError as error:
+                if distrust := _distrust(error):
+                    raise Unreachable(f"{self.base.host} shows a certificate that is not trusted: {distrust}") from None
                 if tried == TRIES or not (method == "GET" or isinstance(error, httpx.ConnectError)):
                     raise Unreachable(f"{self.base.host} does not answer ({type(error).__name__})") from None
                 self._sleep(_wait(tried))
@@ -104,6 +107,15 @@ def _wait(tried: int, retry_after: float | None = None) -> float:
     if retry_after is not None:
         return retry_after + random.uniform(0, 0.5)  # noqa: S311
     return 0.2 * 2.0 ** (tried - 1) * random.uniform(0.5, 1.5)  # noqa: S311
+
+
+def _distrust(error: BaseException | None) -> str | None:
+    """What is wrong with the server's certificate, and what to do; `None` if that is not what failed."""
+    while error:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return f"{error.verify_message}. If a CA of your own signed it, set SSL_CERT_FILE to that CA's certificate"
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _read(answer: httpx.Response) -> Any:

@@ -10,6 +10,7 @@ import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodySubscribers;
 import java.nio.charset.StandardCharsets;
+import java.security.cert.CertificateException;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.Optional;
@@ -18,6 +19,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicInteger;
+import javax.net.ssl.SSLHandshakeException;
 
 /** Asks the broker once. Blocks, but never longer than the wait that was asked for and a few seconds. */
 final class BrokerClient {
@@ -104,7 +106,7 @@ final class BrokerClient {
     } catch (TimeoutException e) {
       throw LakepassException.passing("it did not answer within " + limit.toSeconds() + " s");
     } catch (ExecutionException e) {
-      throw LakepassException.passing(describe(e.getCause()));
+      throw unanswered(e.getCause());
     } finally {
       answer.cancel(true);
     }
@@ -151,6 +153,14 @@ final class BrokerClient {
   private static Duration retryAfter(HttpResponse<byte[]> answer) {
     String seconds = answer.headers().firstValue("Retry-After").orElse("");
     return seconds.matches("\\d{1,6}") ? Duration.ofSeconds(Long.parseLong(seconds)) : Duration.ZERO;
+  }
+
+  private LakepassException unanswered(Throwable failure) {
+    if (failure instanceof SSLHandshakeException && failure.getCause() instanceof CertificateException) {
+      return LakepassException.refused("The certificate of Lakepass at " + settings.url() + " is not trusted ("
+          + failure.getMessage() + "). If a CA of your own signed it, put the CA into the truststore of this JVM.");
+    }
+    return LakepassException.passing(describe(failure));
   }
 
   private static String describe(Throwable failure) {
