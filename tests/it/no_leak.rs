@@ -486,7 +486,9 @@ async fn ask_badly(broker: &Broker, operations: &BTreeSet<String>, bad: &[String
     }
     asked.push(broker.request("POST", "/console-login").form(&[("path", alice)]));
     let share = json!({"path": "users-warehouse/alice/x", "with_users": [alice]});
-    asked.push(broker.request("POST", "/users/alice/share").bearer_auth(alice).json(&share));
+    for path in ["/users/alice/share", "/sharing/share"] {
+        asked.push(broker.request("POST", path).bearer_auth(alice).json(&share));
+    }
     let answers = asked.into_iter().map(|request| said("a bad request", request));
     futures::future::join_all(answers).await
 }
