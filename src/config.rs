@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration}
 use secrecy::SecretString;
 use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
+use zeroize::Zeroizing;
 
 use crate::{
     broker::{Audit, SessionLimits, Sink},
@@ -281,10 +282,10 @@ impl Reader<'_> {
         let direct = (self.env)(&format!("LAKEPASS_{name}"));
         let file_name = format!("LAKEPASS_{name}_FILE");
         let secret = match (direct, (self.env)(&file_name).or(file)) {
-            (Some(secret), _) => Some(secret),
+            (Some(secret), _) => Some(Zeroizing::new(secret)),
             (None, None) => None,
-            (None, Some(path)) => match std::fs::read_to_string(&path) {
-                Ok(text) => Some(text.trim_end_matches(['\n', '\r']).to_owned()),
+            (None, Some(path)) => match std::fs::read_to_string(&path).map(Zeroizing::new) {
+                Ok(text) => Some(Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned())),
                 Err(error) => {
                     self.mistakes.push(format!("{file_name}: {path}: {error}"));
                     None
@@ -294,7 +295,7 @@ impl Reader<'_> {
         if secret.len() < 8 {
             self.mistakes.push(format!("LAKEPASS_{name} has fewer than 8 characters"));
         }
-        Some(SecretString::from(secret))
+        Some(SecretString::from(secret.as_str()))
     }
 }
 

@@ -5,6 +5,7 @@ pub mod agent;
 pub mod broker;
 pub mod config;
 pub mod dev;
+pub mod discretion;
 pub mod http;
 pub mod identity;
 pub mod lake;

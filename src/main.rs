@@ -11,7 +11,7 @@ use lakepass::{
     broker::{Broker, Mended, Run},
     config::Config,
     dev::{self, DevOptions},
-    http,
+    discretion, http,
     minio::{Listing, Status},
 };
 use tokio::{
@@ -162,9 +162,7 @@ const DIFFERS: u8 = 3;
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    discretion::set_up()?;
     let shutdown = ended()?;
     match arguments.command {
         Command::Drift { config } | Command::Reconcile { config, dry_run: true } => return drift(config).await,
@@ -304,7 +302,7 @@ async fn print_credentials(
         keys = agent::credentials(client, tokens, options, &SystemClock, &env) => keys?,
         () = shutdown => anyhow::bail!("ended before there were keys"),
     };
-    let mut document = serde_json::to_vec(&keys.for_process())?;
+    let mut document = zeroize::Zeroizing::new(serde_json::to_vec(&keys.for_process())?);
     document.push(b'\n');
     Ok(std::io::stdout().write_all(&document)?)
 }

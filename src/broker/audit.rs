@@ -138,6 +138,11 @@ pub(super) fn note_owner(owner: &Username) {
     note(|notes| notes.owner = Some(owner.clone()));
 }
 
+/// A name as it may be written down: what is none could be anything, a token in the wrong place included.
+pub fn legible<T: std::str::FromStr>(name: &str) -> &str {
+    if name.parse::<T>().is_ok() { name } else { "?" }
+}
+
 /// The deed that is being done fails for one of those that it is for.
 pub(super) fn note_failed(whom: &str, error: &Error) {
     note(|notes| {

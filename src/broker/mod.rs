@@ -45,7 +45,7 @@ use crate::{
 
 pub use self::{
     access::AccessReport,
-    audit::{Audit, Sink, audited, for_request, record_given},
+    audit::{Audit, Sink, audited, for_request, legible, record_given},
     backup::{Export, Record, Restored, Run},
     drift::{Drift, Kind},
     groups::{GroupChange, GroupView, Member},

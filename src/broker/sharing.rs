@@ -129,7 +129,11 @@ impl Broker {
             outage.get_or_init(|| error.clone());
         }
         if let Err(error) = &result {
-            audit::note_failed(&format!("{} {}", grantee.kind, grantee.name), error);
+            let name = match grantee.kind {
+                "user" => audit::legible::<Username>(&grantee.name),
+                _ => audit::legible::<GroupName>(&grantee.name),
+            };
+            audit::note_failed(&format!("{} {name}", grantee.kind), error);
         }
         Ok(Outcome { grantee: grantee.name, kind: grantee.kind, result })
     }

@@ -18,11 +18,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let Raw(bytes) = Raw::from_request(request, state).await?;
         let json = if bytes.is_empty() { &b"{}"[..] } else { &bytes };
-        // A list of a structure's fields would do for serde.
+        // serde would take a list of the fields' values as well.
         if !json.trim_ascii_start().starts_with(b"{") {
-            return Err(Problem::invalid("the body is a JSON object"));
+            return Err(Problem::invalid("the body: expected an object"));
         }
-        serde_json::from_slice(json).map(Self).map_err(|error| Problem::invalid(format!("the body: {error}")))
+        serde_json::from_slice(json)
+            .map(Self)
+            .map_err(|error| Problem::invalid(format!("the body: {}", unquoted(error.to_string()))))
     }
 }
 
@@ -36,6 +38,14 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
         let bytes = tokio::time::timeout(BODY_TIME_LIMIT, Bytes::from_request(request, state)).await;
         let slow = |_| Problem::new("slow-body", StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time");
         Ok(Self(bytes.map_err(slow)?.map_err(refused)?))
+    }
+}
+
+/// serde's words, without what they quote: somebody's token may be in the wrong place.
+fn unquoted(words: String) -> String {
+    match words.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("expected {expected}"),
+        None => words,
     }
 }
 
@@ -73,6 +83,8 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Params<
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let query = Query::<T>::from_request_parts(parts, state).await;
-        query.map(|Query(params)| Self(params)).map_err(|error| Problem::invalid(error.body_text()))
+        query
+            .map(|Query(params)| Self(params))
+            .map_err(|error| Problem::invalid(format!("the query: {}", unquoted(error.body_text()))))
     }
 }

@@ -20,7 +20,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -119,6 +119,7 @@ pub fn router(app: App) -> Router {
         .layer(SetRequestIdLayer::new(request_id.clone(), MakeRequestUuid))
         .layer(PropagateRequestIdLayer::new(request_id))
         .layer(middleware::from_fn(move |request, next| log_and_explain(audit.clone(), request, next)))
+        .layer(middleware::from_fn(no_store))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| Problem::internal().into_response()))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
     router
@@ -170,11 +171,12 @@ async fn log_and_explain(audit: Arc<Audit>, request: Request, next: Next) -> Res
     let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).map(str::to_owned);
     let id = id.unwrap_or_default();
     let method = request.method().clone();
-    let path = request.uri().path().to_owned();
+    // Not the address itself: in it may be anything, a token in the wrong place included.
+    let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
     let response = problem::with_request_id(for_request(audit, id.clone(), next.run(request)).await, &id);
     tracing::info!(
         http.method = %method,
-        http.path = %path,
+        http.route = route,
         http.status = response.status().as_u16(),
         duration_ms = started.elapsed().as_millis() as u64,
         request.id = %id,
@@ -185,9 +187,10 @@ async fn log_and_explain(audit: Arc<Audit>, request: Request, next: Next) -> Res
     response
 }
 
-/// For answers with a secret: nobody on the way may keep them.
-fn no_store(mut response: Response) -> Response {
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+/// Answers hold secrets, or what is somebody's own: nobody on the way may keep them, unless it is said of one that they may.
+async fn no_store(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 

@@ -16,7 +16,6 @@ use super::{
     Problem, Shared,
     body::Body,
     caller::Caller,
-    no_store,
     spark::{self, SparkSettings},
 };
 use crate::{
@@ -112,7 +111,7 @@ pub async fn issue(
         session_policy: SessionPolicyBody { exact: issued.policy.exact, bytes: issued.policy.bytes },
         spark: spark::with_session_keys(&app.s3_endpoint, home.as_ref(), keys),
     };
-    Ok(no_store(Json(body).into_response()))
+    Ok(Json(body).into_response())
 }
 
 /// The sessions of the token's user that are not over.

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     broker::{self, Share, SharedPath, Standing, Unshare, audited},
     identity::Username,
-    lake::{Access, LakePath, Owner},
+    lake::{Access, GroupName, LakePath, Owner},
 };
 
 /// How many grantees one request may name.
@@ -184,6 +184,8 @@ pub(super) fn limit_grantees(users: &[String], groups: &[String]) -> Result<(), 
 
 /// For the audit log: a path, and with whom.
 pub(super) fn subject(path: &LakePath, users: &[String], groups: &[String]) -> String {
+    let users: Vec<&str> = users.iter().map(|name| broker::legible::<Username>(name)).collect();
+    let groups: Vec<&str> = groups.iter().map(|name| broker::legible::<GroupName>(name)).collect();
     format!("{path} users {users:?} groups {groups:?}")
 }
 

@@ -13,7 +13,6 @@ use super::{
     Problem, Shared,
     body::Name,
     caller::Caller,
-    no_store,
     spark::{self, SparkSettings},
 };
 use crate::{
@@ -110,7 +109,7 @@ pub async fn issue(State(app): Shared, Caller(actor): Caller, Name(user): Name<U
         spark: spark::with_lake_key(&app.s3_endpoint, home.first(), &key.access_key, secret),
         home,
     };
-    Ok(no_store(Json(body).into_response()))
+    Ok(Json(body).into_response())
 }
 
 /// What is the user's, and what they share.

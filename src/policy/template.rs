@@ -63,7 +63,8 @@ impl Templates {
         })
     }
 
-    fn read(text: impl Fn(&str) -> Result<String, String>) -> Result<Self, TemplateError> {
+    /// From wherever: the text of a template by its name, without the `.json`.
+    pub fn read(text: impl Fn(&str) -> Result<String, String>) -> Result<Self, TemplateError> {
         let template = |name: &str, placeholders: &[&str]| {
             text(name)
                 .and_then(|text| Template::parse(&text, placeholders))
@@ -114,13 +115,16 @@ impl Template {
             }
         }
         for text in document.statement.iter().flat_map(strings) {
-            let mut rest = text.replace("{bucket}", "").replacen("{folder}", "", 1);
-            for placeholder in placeholders {
+            let mut rest = text.replace("{bucket}", "");
+            if let Some(placeholder) = placeholders.iter().chain(&["{folder}"]).find(|one| rest.contains(**one)) {
                 rest = rest.replacen(placeholder, "", 1);
             }
             if rest.contains(['{', '}']) {
                 return Err(format!("`{text}` holds something else than {{bucket}} and one of {placeholders:?}"));
             }
+        }
+        if let Some(word) = document.statement.iter().flat_map(words).find(|word| word.contains(['{', '}'])) {
+            return Err(format!("`{word}` has a brace: placeholders go into resources and the values of conditions"));
         }
         for placeholder in placeholders {
             if !document.statement.iter().flat_map(strings).any(|text| text.contains(placeholder)) {
@@ -199,9 +203,16 @@ fn fill_text(text: &str, bucket: &str, prefixes: &Prefixes) -> Vec<String> {
     }
 }
 
+/// What is filled in.
 fn strings(statement: &Statement) -> impl Iterator<Item = &String> {
     let values = statement.condition.values().flat_map(|keys| keys.values().flatten());
-    statement.action.iter().chain(&statement.resource).chain(values)
+    statement.resource.iter().chain(values)
+}
+
+/// What stays as it is.
+fn words(statement: &Statement) -> impl Iterator<Item = &String> {
+    let keys = statement.condition.iter().flat_map(|(operator, keys)| std::iter::once(operator).chain(keys.keys()));
+    statement.action.iter().chain(keys)
 }
 
 #[cfg(test)]
@@ -229,9 +240,17 @@ mod tests {
         };
         let parse = |text: &str| Template::parse(text, &["{prefix}"]).map(|_| ());
         assert_eq!(parse(&with("arn:aws:s3:::{bucket}/{prefix}*")), Ok(()));
-        for resource in
-            ["arn:aws:s3:::{bucket}/*", "{bucket}/{user}/{prefix}", "{prefix}{prefix}", "{prefix}/${aws:username}", "*"]
-        {
+        for action in ["s3:{prefix}", "s3:Get}Object"] {
+            assert!(parse(&with("{prefix}*").replace("s3:GetObject", action)).is_err(), "{action}");
+        }
+        for resource in [
+            "{folder}/{prefix}",
+            "arn:aws:s3:::{bucket}/*",
+            "{bucket}/{user}/{prefix}",
+            "{prefix}{prefix}",
+            "{prefix}/${aws:username}",
+            "*",
+        ] {
             assert!(parse(&with(resource)).is_err(), "{resource}");
         }
         for elsewhere in

@@ -113,7 +113,8 @@ async fn a_scope_and_a_duration_are_taken_and_errors_are_as_sdks_print_them() {
         (&bob, "?scope=[]", 422, "InvalidRequest"),
         (&bob, "?duration_seconds=60", 422, "InvalidRequest"),
         (&bob, "?wait=61", 422, "InvalidRequest"),
-        (&bob, "?token=x", 422, "InvalidRequest"),
+        (&bob, "?token=x", 400, "TokenInAddress"),
+        (&bob, "?surprise=x", 422, "InvalidRequest"),
         (&bob, "?scope=[{\"path\":\"users-warehouse/alice/\"}]", 403, "ScopeExceedsGrants"),
     ] {
         let answer = world.get(who, &format!("{CREDENTIALS}{query}")).await;

@@ -90,7 +90,8 @@ async fn who_cannot_be_recognised_is_refused() {
         assert_eq!(ask(vec![bad]).await, 401);
     }
     let in_query = world.http.get(format!("{}/users/alice?token={token}", world.url)).send().await.unwrap();
-    assert_eq!(in_query.status(), 401);
+    assert_eq!(in_query.status(), 400);
+    assert_eq!(in_query.json::<Value>().await.unwrap()["type"], "urn:lakepass:problem:token-in-address");
     let roleless = world.stranger("erin", &[]);
     let answer = world.get(&roleless, "/sessions").await;
     assert_eq!((answer.status, &answer.json["type"]), (403, &json!("urn:lakepass:problem:not-admitted")));

@@ -1,7 +1,7 @@
 //! Who is asking is found out once, correctly, and an outage is never taken for a bad token.
 
 mod cache;
-mod issuer;
+pub mod issuer;
 mod jwt;
 mod jwt_keys;
 mod kbase;

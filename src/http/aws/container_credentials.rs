@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{parse_scope, record_given, session_request, shared_session};
 use crate::{
     broker::{CachedSession, SessionRequest},
-    http::{App, Problem, Shared, body::Params, caller::Caller, no_store},
+    http::{App, Problem, Shared, body::Params, caller::Caller},
     identity::Identity,
 };
 
@@ -122,7 +122,7 @@ fn with_etag(tag: &str, mut response: Response) -> Response {
     if let Ok(tag) = HeaderValue::from_str(tag) {
         response.headers_mut().insert(header::ETAG, tag);
     }
-    no_store(response)
+    response
 }
 
 impl ContainerCredentials {

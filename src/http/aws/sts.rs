@@ -14,11 +14,12 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 use tower_http::request_id::RequestId;
 use utoipa::ToSchema;
+use zeroize::Zeroizing;
 
 use super::{record_given, session_request, shared_session};
 use crate::{
     broker::{self, CachedSession},
-    http::{App, Problem, Shared, body, no_store},
+    http::{App, Problem, Shared, body},
     identity::{AuthError, Authenticator, Identity, Token},
     lake::Scope,
     minio::MinioError,
@@ -134,7 +135,7 @@ pub struct StsForm {
 }
 
 /// The form of a request: each parameter once.
-struct Form(BTreeMap<String, String>);
+struct Form(BTreeMap<String, Zeroizing<String>>);
 
 /// `AssumeRoleWithWebIdentity` and `GetCallerIdentity`, at `/` as well. The token is in the form; errors are XML as AWS spells them.
 #[utoipa::path(post, path = "/sts", security(()), request_body(content = StsForm, content_type = "application/x-www-form-urlencoded"), responses(
@@ -163,7 +164,10 @@ pub async fn sts(
                 let result = caller_identity(&app, &headers).await?;
                 Ok(xml("GetCallerIdentityResponse", id, IdentityResult { get_caller_identity_result: result }))
             }
-            other => Err(StsError::new(400, "InvalidAction", format!("{other:?} is no action of this service"))),
+            _ => {
+                let hint = "the actions of this service are AssumeRoleWithWebIdentity and GetCallerIdentity";
+                Err(StsError::new(400, "InvalidAction", hint))
+            }
         }
     };
     answer.await.unwrap_or_else(|error: StsError| error.answer(id))
@@ -171,9 +175,18 @@ pub async fn sts(
 
 async fn assume(app: &Arc<App>, form: &Form) -> Result<Assumed, StsError> {
     let role = form.required("RoleArn")?;
+    let session_name = form.required("RoleSessionName")?;
+    // Both are answered.
+    let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b));
+    if !is_name(session_name) || session_name.len() > 64 {
+        let hint = "RoleSessionName has at most 64 letters, digits and _+=,.@-";
+        return Err(StsError::new(400, "ValidationError", hint));
+    }
+    let is_account =
+        |text: &str| text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b":-".contains(&b));
     let scope = match role.rsplit_once(":role/") {
-        Some((_, "granted")) => Scope::Granted,
-        Some((_, "lake")) => Scope::Lake,
+        Some((account, "granted")) if is_account(account) => Scope::Granted,
+        Some((account, "lake")) if is_account(account) => Scope::Lake,
         _ => {
             let hint = "RoleArn is arn:lakepass:iam:::role/granted or arn:lakepass:iam:::role/lake";
             return Err(StsError::new(400, "ValidationError", hint));
@@ -188,7 +201,6 @@ async fn assume(app: &Arc<App>, form: &Form) -> Result<Assumed, StsError> {
     if form.0.keys().any(|key| key.starts_with("PolicyArns")) {
         return Err(StsError::new(400, "ValidationError", "PolicyArns are not supported: use Policy"));
     }
-    let session_name = form.required("RoleSessionName")?;
     let token = Token::parse(form.required("WebIdentityToken")?);
     let token = token.map_err(|error| StsError::new(400, "InvalidIdentityToken", error.to_string()))?;
     let actor = app.authenticator.authenticate(&token, app.clock.now()).await?.identity;
@@ -219,7 +231,7 @@ impl Form {
     fn parse(body: &[u8]) -> Result<Self, StsError> {
         let mut form = BTreeMap::new();
         for (key, value) in url::form_urlencoded::parse(body) {
-            if form.insert(key.into_owned(), value.into_owned()).is_some() {
+            if form.insert(key.into_owned(), Zeroizing::new(value.into_owned())).is_some() {
                 return Err(StsError::new(400, "ValidationError", "a parameter is given twice"));
             }
         }
@@ -227,7 +239,7 @@ impl Form {
     }
 
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(String::as_str).filter(|value| !value.is_empty())
+        self.0.get(key).map(|value| value.as_str()).filter(|value| !value.is_empty())
     }
 
     fn required(&self, key: &str) -> Result<&str, StsError> {
@@ -260,7 +272,7 @@ impl Assumed {
 
 fn xml(root: &str, request_id: &str, result: impl Serialize) -> Response {
     let document = Document { xmlns: NAMESPACE, result, response_metadata: Metadata { request_id } };
-    no_store(written(StatusCode::OK, quick_xml::se::to_string_with_root(root, &document)))
+    written(StatusCode::OK, quick_xml::se::to_string_with_root(root, &document))
 }
 
 fn written(status: StatusCode, document: Result<String, quick_xml::SeError>) -> Response {
@@ -278,7 +290,9 @@ impl StsError {
 
     fn answer(&self, request_id: &str) -> Response {
         let sender = if self.status.is_client_error() { "Sender" } else { "Receiver" };
-        let error = ErrorDetail { r#type: sender, code: self.code, message: &self.message };
+        // What XML cannot hold, however it is escaped (XML 1.0, 2.2): a policy is quoted, and may have it.
+        let message = self.message.replace(|c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'), "");
+        let error = ErrorDetail { r#type: sender, code: self.code, message: &message };
         let document = ErrorDocument { xmlns: NAMESPACE, error, request_id };
         let mut response = written(self.status, quick_xml::se::to_string(&document));
         if self.status == StatusCode::SERVICE_UNAVAILABLE {

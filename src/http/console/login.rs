@@ -17,7 +17,6 @@ use crate::{
         App, Problem, Shared,
         body::Raw,
         caller::{Caller, identify},
-        no_store,
     },
     identity::{Identity, Token},
     lake::{LakePath, Scope},
@@ -91,7 +90,7 @@ async fn enter(app: &App, actor: Identity, path: Option<&str>, transport: Transp
     let cookie = token.to_browser(Duration::try_from(life).unwrap_or_default(), transport);
     let location = HeaderValue::try_from(address(lake.bucket(), &folder)).map_err(|_| Problem::internal())?;
     let headers = [(header::LOCATION, location), (header::SET_COOKIE, cookie)];
-    Ok(no_store((StatusCode::SEE_OTHER, headers).into_response()))
+    Ok((StatusCode::SEE_OTHER, headers).into_response())
 }
 
 /// Where the console shows a folder.

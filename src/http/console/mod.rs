@@ -27,6 +27,7 @@ use url::Url;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{App, Problem};
+use crate::identity::fetch;
 
 /// Where the console appears to browsers.
 const UI: &str = "/minio-ui/";
@@ -60,11 +61,12 @@ impl Console {
 /// Sends what needs no long body, and waits until the console begins to answer. The answer itself may take its time.
 async fn begun(request: reqwest::RequestBuilder) -> Result<reqwest::Response, Problem> {
     let late = |_| Problem::unavailable("MinIO's console does not answer in time: try again");
-    tokio::time::timeout(ANSWER_LIMIT, request.send()).await.map_err(late)?.map_err(|error| away(&error))
+    tokio::time::timeout(ANSWER_LIMIT, request.send()).await.map_err(late)?.map_err(away)
 }
 
-/// Its text could hold an address with a folder's name, but no secret.
-fn away(error: &reqwest::Error) -> Problem {
+fn away(error: reqwest::Error) -> Problem {
+    // In the address is what a browser asked for, which may be anything.
+    let error = fetch::transport(error);
     tracing::warn!(%error, "MinIO's console does not answer");
     Problem::unavailable("MinIO's console does not answer now: try again")
 }

@@ -9,7 +9,7 @@ use super::{
     UI,
     cookie::{self, Transport},
 };
-use crate::http::{Problem, Shared, no_store};
+use crate::http::{Problem, Shared};
 
 /// Where one signs in.
 pub(super) const SIGN_IN: &str = "/console";
@@ -47,7 +47,7 @@ pub(super) fn sign_in(problem: Option<Problem>) -> Response {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    no_store(response)
+    response
 }
 
 pub(super) async fn style() -> impl IntoResponse {
@@ -72,7 +72,7 @@ pub(super) fn out(headers: &HeaderMap) -> Response {
     let cookie = cookie::none_any_more(Transport::of(headers));
     let response =
         (StatusCode::SEE_OTHER, [(header::LOCATION, HeaderValue::from_static(SIGN_IN)), (header::SET_COOKIE, cookie)]);
-    no_store(response.into_response())
+    response.into_response()
 }
 
 fn escaped(text: &str) -> String {

@@ -24,7 +24,7 @@ use super::{
     session::Session,
     websocket,
 };
-use crate::http::{Problem, Shared, no_store};
+use crate::http::{Problem, Shared};
 
 /// How long an upload may pause.
 const PAUSE_LIMIT: Duration = Duration::from_secs(60);
@@ -182,7 +182,7 @@ async fn file(
             Ok(Session::Alive(_)) | Err(_) => ours(answer).await,
         },
         // The browser keeps the cookie back when a page elsewhere leads here, and gives it when a page of ours does.
-        (None, Provenance::Foreign) => Ok(with_headers(no_store(Html(BOUNCE).into_response()), FOR_PAGES)),
+        (None, Provenance::Foreign) => Ok(with_headers(Html(BOUNCE).into_response(), FOR_PAGES)),
         (None, Provenance::Ours | Provenance::Unsaid) => Ok(page::out(headers)),
     }
 }
@@ -201,7 +201,7 @@ async fn ours(answer: Response) -> Result<Response, Problem> {
     let page = std::str::from_utf8(&page).ok().and_then(under_our_path).ok_or_else(strange)?;
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.remove(header::LAST_MODIFIED);
-    Ok(no_store(Response::from_parts(parts, Body::from(page))))
+    Ok(Response::from_parts(parts, Body::from(page)))
 }
 
 fn under_our_path(page: &str) -> Option<String> {
@@ -221,7 +221,7 @@ async fn session(console: &Console, token: &ConsoleToken, transport: Transport) 
             response
         }
     };
-    Ok(with_headers(no_store(response), FOR_DATA))
+    Ok(with_headers(response, FOR_DATA))
 }
 
 fn over() -> Problem {
@@ -240,9 +240,9 @@ async fn api(console: &Console, url: Url, token: &ConsoleToken, request: Request
         begun(sent).await?
     } else {
         let sent = sent.body(reqwest::Body::wrap_stream(without_pauses(body)));
-        sent.send().await.map_err(|error| away(&error))?
+        sent.send().await.map_err(away)?
     };
-    Ok(no_store(answered(answer, FOR_DATA)))
+    Ok(answered(answer, FOR_DATA))
 }
 
 /// The body, as long as it goes on.

@@ -37,7 +37,7 @@ impl Console {
             sts: keys.session_token.expose_secret(),
         };
         let request = self.http.post(self.at("/api/v1/login")).timeout(CALL_LIMIT).json(&body);
-        let answer = request.send().await.map_err(|error| away(&error))?;
+        let answer = request.send().await.map_err(away)?;
         let token = ConsoleToken::set(answer.headers()).filter(|_| answer.status() == StatusCode::NO_CONTENT);
         let token = token.ok_or_else(|| strange("login", answer.status()))?;
         match self.session(&token).await? {
@@ -49,9 +49,9 @@ impl Console {
     pub(super) async fn session(&self, token: &ConsoleToken) -> Result<Session, Problem> {
         let request = self.http.get(self.at("/api/v1/session")).timeout(CALL_LIMIT);
         let answer = request.header(header::COOKIE, token.to_console()).send().await;
-        let answer = answer.map_err(|error| away(&error))?;
+        let answer = answer.map_err(away)?;
         match answer.status() {
-            StatusCode::OK => answer.json().await.map(Session::read).map_err(|error| away(&error)),
+            StatusCode::OK => answer.json().await.map(Session::read).map_err(away),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(Session::Over),
             status => Err(strange("session", status)),
         }

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::{Settings, errors::ErrorResponse};
 use crate::{
     broker::{IssuedLakeKey, audited},
-    http::{Problem, Shared, caller::Caller, no_store},
+    http::{Problem, Shared, caller::Caller},
     identity::Username,
 };
 
@@ -68,5 +68,5 @@ fn answer(user: &Username, key: &IssuedLakeKey) -> Response {
         polaris_client_id: "",
         polaris_client_secret: "",
     };
-    no_store(Json(body).into_response())
+    Json(body).into_response()
 }

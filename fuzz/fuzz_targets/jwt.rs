@@ -1,0 +1,4 @@
+#![no_main]
+#[path = "../properties.rs"]
+mod properties;
+libfuzzer_sys::fuzz_target!(|input: &[u8]| properties::jwt(input));
