@@ -32,6 +32,8 @@ pub struct Config {
     pub sessions: SessionLimits,
     /// Where MinIO's console listens, if browsers are to be led to it.
     pub console_url: Option<Url>,
+    /// How long after a look for drift the next one is; zero: never.
+    pub reconcile_every: Duration,
 }
 
 /// Every mistake in the configuration.
@@ -63,6 +65,7 @@ struct File {
     default_scope: Option<String>,
     policies: Option<String>,
     console_url: Option<String>,
+    reconcile_every: Option<u64>,
 }
 
 impl File {
@@ -174,6 +177,7 @@ impl Config {
         };
         let default = seconds(&mut r, "SESSION_DEFAULT", file.session_default, 3600);
         let max = seconds(&mut r, "SESSION_MAX", file.session_max, 12 * 3600);
+        let reconcile_every = seconds(&mut r, "RECONCILE_EVERY", file.reconcile_every, 600);
         // MinIO issues far longer ones; a week is what AWS and MinIO document.
         if default < MIN_LIFETIME || default > max || max > Duration::from_secs(7 * 24 * 3600) {
             r.mistakes
@@ -200,6 +204,7 @@ impl Config {
                     jwt_issuers,
                     sessions: SessionLimits { default, max, default_scope },
                     console_url,
+                    reconcile_every,
                 })
             }
             _ => Err(Mistakes(r.mistakes)),
@@ -313,6 +318,7 @@ mod tests {
                 ("LAKEPASS_HOME_TEMPLATES", "x/{user},x/{user}"),
                 ("LAKEPASS_SESSION_DEFAULT", "60"),
                 ("LAKEPASS_DEFAULT_SCOPE", "all"),
+                ("LAKEPASS_RECONCILE_EVERY", "daily"),
                 ("LAKEPASS_POLICIES", "/nonexistent"),
                 ("LAKEPASS_KEY_FILE", "/nonexistent"),
                 ("LAKEPASS_JWT_ISSUERS", "{"),
@@ -330,6 +336,7 @@ mod tests {
             "HOME_TEMPLATES",
             "SESSION_DEFAULT",
             "DEFAULT_SCOPE",
+            "RECONCILE_EVERY",
             "POLICIES",
             "KEY_FILE",
             "JWT_ISSUERS",

@@ -25,12 +25,16 @@ pub fn app(config: config::Config) -> anyhow::Result<http::App> {
     Ok(http::App { broker: Arc::new(broker), authenticator: Arc::new(authenticator), clock, s3_endpoint, console })
 }
 
-/// Does what is due without a request, as long as the process lives: makes the buckets, and takes back what has ended.
-pub fn tend(broker: Arc<broker::Broker>) {
+/// Does what is due without a request, as long as the process lives: makes the buckets, takes back what has ended, and
+/// repairs drift (unless the interval is zero).
+pub fn tend(broker: Arc<broker::Broker>, reconcile_every: Duration) {
     tokio::spawn(async move {
         while let Err(error) = broker.prepare().await {
             tracing::warn!(%error, "the buckets cannot be made yet");
             tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        if !reconcile_every.is_zero() {
+            tokio::spawn(reconcile(broker.clone(), reconcile_every));
         }
         loop {
             if let Err(error) = broker.remove_ended_grants().await {
@@ -39,6 +43,16 @@ pub fn tend(broker: Arc<broker::Broker>) {
             tokio::time::sleep(TEND_EVERY).await;
         }
     });
+}
+
+/// The first time at once: a crash may have left something half done.
+async fn reconcile(broker: Arc<broker::Broker>, every: Duration) {
+    loop {
+        if let Err(error) = broker.reconcile().await {
+            tracing::warn!(%error, "drift cannot be looked for now");
+        }
+        tokio::time::sleep(every).await;
+    }
 }
 
 /// How long after its end a grant may still be in the ledger. MinIO heeds the end itself; see

@@ -1,13 +1,14 @@
 //! The `lakepass` program: arguments, logging, signals.
 #![forbid(unsafe_code)]
 
-use std::{io::Write, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
 use lakepass::{
     SystemClock,
     agent::{self, AgentOptions, BrokerClient, CredentialsOptions, TokenSource, UseOfCache},
+    broker::Mended,
     config::Config,
     dev::{self, DevOptions},
     http,
@@ -37,6 +38,19 @@ enum Command {
     Check {
         #[arg(long)]
         config: Option<PathBuf>,
+    },
+    /// Say what differs between the ledger and MinIO. The exit status is 3 if anything does.
+    Drift {
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Repair what differs between the ledger and MinIO. The exit status is 3 if anything differs still.
+    Reconcile {
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Only say what differs.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Run a demo on this machine: a real MinIO, a KBase auth service, the broker, a lake with people in it.
     Dev {
@@ -113,14 +127,19 @@ fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// The exit status of those who found that something differs: 1 is an error, and 2 a mistake in the arguments.
+const DIFFERS: u8 = 3;
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
     let shutdown = ended()?;
     match arguments.command {
+        Command::Drift { config } | Command::Reconcile { config, dry_run: true } => return drift(config).await,
+        Command::Reconcile { config, dry_run: false } => return reconcile(config).await,
         Command::Serve { config } => serve(config, shutdown).await,
         Command::Check { config } => check(config).await,
         Command::Dev { dir, listen, minio_listen, console_listen, ready_file } => {
@@ -138,7 +157,8 @@ async fn main() -> anyhow::Result<()> {
             let options = CredentialsOptions { cache_file, window: Duration::from_secs(window), cached };
             print_credentials(&client, &tokens, options, shutdown).await
         }
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn check(file: Option<PathBuf>) -> anyhow::Result<()> {
@@ -149,13 +169,41 @@ async fn check(file: Option<PathBuf>) -> anyhow::Result<()> {
     println!("MinIO answers, and both buckets are there.");
     match broker.check_listing().await? {
         Listing::AsThePolicySays => println!("MinIO lists what policies allow, and nothing else."),
-        Listing::CanBeTalkedPast => bail!(
-            "this MinIO can be talked past its policies when it lists: a request header `Prefix` shows the names of all \
-             objects (not their contents). Put something in front of MinIO that takes the headers `Prefix` and \
-             `Delimiter` away, or use a MinIO that is mended: see docs/operators.md"
-        ),
+        Listing::CanBeTalkedPast => bail!(Listing::WARNING),
     }
     Ok(())
+}
+
+async fn drift(file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let broker = lakepass::app(Config::load(file.as_deref(), &env)?)?.broker;
+    let drift = broker.drift().await?;
+    for drift in &drift {
+        println!("{}: {}", drift.kind.name(), drift.sentence());
+    }
+    Ok(exit(drift.is_empty(), "MinIO is as the ledger says."))
+}
+
+async fn reconcile(file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let broker = lakepass::app(Config::load(file.as_deref(), &env)?)?.broker;
+    let repairs = broker.reconcile().await?;
+    for repair in &repairs {
+        let (outcome, kind, sentence) = (repair.mended.name(), repair.drift.kind.name(), repair.drift.sentence());
+        match &repair.mended {
+            Mended::Done => println!("{outcome}: {kind}: {sentence}"),
+            Mended::Left(reason) => println!("{outcome}: {kind}: {sentence} ({reason})"),
+            Mended::Failed(error) => println!("{outcome}: {kind}: {sentence} ({error})"),
+        }
+    }
+    let all_done = repairs.iter().all(|repair| matches!(repair.mended, Mended::Done));
+    Ok(exit(all_done, "MinIO is as the ledger says."))
+}
+
+fn exit(is_well: bool, word: &str) -> ExitCode {
+    if is_well {
+        println!("{word}");
+        return ExitCode::SUCCESS;
+    }
+    ExitCode::from(DIFFERS)
 }
 
 async fn print_credentials(
@@ -179,8 +227,9 @@ async fn serve(file: Option<PathBuf>, shutdown: impl Future<Output = ()> + Send 
         metrics_exporter_prometheus::PrometheusBuilder::new().with_http_listener(address).install()?;
     }
     let listener = TcpListener::bind(config.listen).await?;
+    let reconcile_every = config.reconcile_every;
     let app = lakepass::app(config)?;
-    lakepass::tend(app.broker.clone());
+    lakepass::tend(app.broker.clone(), reconcile_every);
     tracing::info!(address = %listener.local_addr()?, "listening");
     Ok(http::serve(listener, app, shutdown).await?)
 }

@@ -75,23 +75,8 @@ impl Broker {
     }
 
     async fn everybody(&self) -> Result<Vec<Principal>, Error> {
-        let mut all = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self.ledger.users(after.as_deref(), 1000).await?;
-            all.extend(page.names.iter().filter_map(|name| name.parse().ok()).map(Principal::User));
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        loop {
-            let page = self.ledger.groups(after.as_deref(), 1000).await?;
-            all.extend(page.names.iter().filter_map(|name| name.parse().ok()).map(Principal::Group));
-            after = page.next;
-            if after.is_none() {
-                return Ok(all);
-            }
-        }
+        let (users, groups) = self.ledger.all_names().await?;
+        let users = users.iter().filter_map(|name| name.parse().ok()).map(Principal::User);
+        Ok(users.chain(groups.iter().filter_map(|name| name.parse().ok()).map(Principal::Group)).collect())
     }
 }

@@ -16,10 +16,19 @@ impl Broker {
     pub async fn delete_user(&self, actor: &Identity, user: &Username, data: Data) -> Result<(), Error> {
         require_admin(actor)?;
         let marked = self.ledger.update::<UserDoc, Error>(user, |doc| match doc {
-            Some(doc) => Ok(Change::Put(UserDoc { state: AccountState::Deleting, ..doc })),
+            Some(doc) => {
+                let purging = doc.purging || data == Data::Purge;
+                Ok(Change::Put(UserDoc { state: AccountState::Deleting, purging, ..doc }))
+            }
             None => Err(unknown_user(user)),
         });
         let Some(doc) = marked.await?.now else { return Err(unknown_user(user)) };
+        self.finish_user_deletion(&doc, data).await
+    }
+
+    /// Does what a deletion does after it has been noted.
+    pub(super) async fn finish_user_deletion(&self, doc: &UserDoc, data: Data) -> Result<(), Error> {
+        let user = &doc.username;
         let of_key = doc.key_user.as_ref().map(|generation| &generation.user);
         let minio_users: Vec<&MinioUser> =
             [Some(&doc.session_user.user), of_key].into_iter().flatten().chain(&doc.retired).collect();
@@ -48,10 +57,19 @@ impl Broker {
     pub async fn delete_group(&self, actor: &Identity, group: &GroupName, data: Data) -> Result<(), Error> {
         require_admin(actor)?;
         let marked = self.ledger.update::<GroupDoc, Error>(group, |doc| match doc {
-            Some(doc) if doc.group == *group => Ok(Change::Put(GroupDoc { deleting: true, ..doc })),
+            Some(doc) if doc.group == *group => {
+                let purging = doc.purging || data == Data::Purge;
+                Ok(Change::Put(GroupDoc { deleting: true, purging, ..doc }))
+            }
             Some(_) | None => Err(unknown_group(group)),
         });
         let Some(doc) = marked.await?.now else { return Err(unknown_group(group)) };
+        self.finish_group_deletion(&doc, data).await
+    }
+
+    /// Does what a deletion does after it has been noted.
+    pub(super) async fn finish_group_deletion(&self, doc: &GroupDoc, data: Data) -> Result<(), Error> {
+        let group = &doc.group;
         self.remove_minio_groups(group, &doc.incarnation).await?;
         all(doc.members.keys().map(|member| self.settle_user(member, Secret::Trust))).await?;
         let workspace = self.lake.workspace(group);

@@ -74,6 +74,7 @@ impl Broker {
                         members: BTreeMap::new(),
                         grants: BTreeMap::new(),
                         given: Default::default(),
+                        purging: false,
                     },
                     None => return Err(unknown_group(group)),
                 };

@@ -7,9 +7,11 @@ mod access;
 mod audit;
 mod check;
 mod deletion;
+mod drift;
 mod groups;
 mod lake_keys;
 mod policies;
+mod reconcile;
 mod session_cache;
 mod sessions;
 mod settle;
@@ -41,8 +43,10 @@ use crate::{
 pub use self::{
     access::AccessReport,
     audit::{audited, record},
+    drift::{Drift, Kind},
     groups::{GroupChange, GroupView, Member},
     lake_keys::IssuedLakeKey,
+    reconcile::{Mended, Repair},
     session_cache::CachedSession,
     sessions::{IssuedSession, SessionRequest},
     sharing::{Outcome, Share, SharedPath, Unshare},

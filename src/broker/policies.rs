@@ -88,7 +88,7 @@ impl Broker {
 }
 
 /// What the names of a user's policies begin with.
-fn policy_base(doc: &UserDoc) -> String {
+pub(super) fn policy_base(doc: &UserDoc) -> String {
     format!("{PREFIX}{}-{}", doc.username, doc.incarnation.as_str())
 }
 

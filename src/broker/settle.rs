@@ -4,7 +4,10 @@
 //! has less or more than either the old or the new ones in between. A writer that was outrun attaches nothing: it looks at
 //! the ledger again before it does, and who changed the ledger in between deletes the policies that it would attach.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{
     Broker, Error, all,
@@ -39,10 +42,39 @@ enum Seen {
 }
 
 /// What a MinIO user should have.
-struct Wanted<'a> {
-    status: Status,
-    groups: BTreeSet<String>,
-    policies: &'a Policies,
+pub(super) struct Wanted<'a> {
+    pub status: Status,
+    pub groups: BTreeSet<String>,
+    pub policies: &'a Policies,
+}
+
+impl<'a> Wanted<'a> {
+    /// Nothing, if the account is being deleted. The groups are those that the user may be in.
+    pub fn of<G: Borrow<GroupDoc>>(
+        doc: &UserDoc,
+        groups: impl IntoIterator<Item = G>,
+        policies: &'a Policies,
+    ) -> Option<Self> {
+        let status = match doc.state {
+            AccountState::Enabled => Status::Enabled,
+            AccountState::Disabled => Status::Disabled,
+            AccountState::Deleting => return None,
+        };
+        let group = |(group, role): (G, Role)| {
+            let group: &GroupDoc = group.borrow();
+            MinioGroup::new(&group.group, &group.incarnation, role).as_str().to_owned()
+        };
+        Some(Self { status, groups: roles(&doc.username, groups).map(group).collect(), policies })
+    }
+}
+
+/// What a user is in which of these groups, by the groups' own word.
+fn roles<G: Borrow<GroupDoc>>(user: &Username, groups: impl IntoIterator<Item = G>) -> impl Iterator<Item = (G, Role)> {
+    groups.into_iter().filter_map(|group| {
+        let doc = group.borrow();
+        let role = doc.members.get(user).copied().filter(|_| !doc.deleting)?;
+        Some((group, role))
+    })
 }
 
 impl Broker {
@@ -104,11 +136,15 @@ impl Broker {
 
     /// The groups that the user is a member of, by the groups' own word.
     pub(super) async fn memberships(&self, doc: &UserDoc) -> Result<Vec<(GroupDoc, Role)>, Error> {
+        Ok(roles(&doc.username, self.hinted_groups(doc).await?).collect())
+    }
+
+    /// The groups that the user may be in.
+    async fn hinted_groups(&self, doc: &UserDoc) -> Result<impl Iterator<Item = GroupDoc>, Error> {
         // Two spellings of one name are one group.
         let groups: BTreeMap<String, &GroupName> = doc.groups.iter().map(|group| (group.key(), group)).collect();
         let groups = all(groups.into_values().map(|group| self.ledger.read::<GroupDoc>(group))).await?;
-        let groups = groups.into_iter().flatten().filter(|group| !group.deleting);
-        Ok(groups.filter_map(|group| group.members.get(&doc.username).copied().map(|role| (group, role))).collect())
+        Ok(groups.into_iter().flatten())
     }
 
     async fn settle_user_once(
@@ -118,17 +154,12 @@ impl Broker {
         secret: Secret,
         stale: &mut BTreeSet<String>,
     ) -> Result<Seen, Error> {
-        let status = match doc.state {
-            AccountState::Enabled => Status::Enabled,
-            AccountState::Disabled => Status::Disabled,
-            AccountState::Deleting => return Ok(Seen::AsItShouldBe),
-        };
+        if doc.state == AccountState::Deleting {
+            return Ok(Seen::AsItShouldBe);
+        }
         // First of all: these are to lose what they have.
         let mut seen = self.remove_retired(doc).await?;
-        let groups = self.memberships(doc).await?;
-        let groups = groups.iter().map(|(group, role)| MinioGroup::new(&group.group, &group.incarnation, *role));
-        let groups = groups.map(|group| group.as_str().to_owned()).collect();
-        let wanted = Wanted { status, groups, policies };
+        let Some(wanted) = Wanted::of(doc, self.hinted_groups(doc).await?, policies) else { return Ok(seen) };
         for generation in [Some(&doc.session_user), doc.key_user.as_ref()].into_iter().flatten() {
             if self.settle_generation(doc, generation, &wanted, secret, stale).await? == Seen::Changed {
                 seen = Seen::Changed;

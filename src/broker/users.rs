@@ -66,6 +66,7 @@ impl Broker {
                 groups: Default::default(),
                 grants: Default::default(),
                 given: Default::default(),
+                purging: false,
             })),
         });
         match doc.await?.now {

@@ -130,10 +130,11 @@ async fn start(options: &DevOptions) -> anyhow::Result<Demo> {
     let (auth, tokens) = demo_auth(&dir).await?;
     let config = config(&minio, &auth)?;
     let (bucket, ledger_bucket) = (config.lake.bucket().to_owned(), config.ledger_bucket.clone());
+    let reconcile_every = config.reconcile_every;
     let app = crate::app(config)?;
     app.broker.prepare().await?;
     fill(&app.broker).await?;
-    crate::tend(app.broker.clone());
+    crate::tend(app.broker.clone(), reconcile_every);
     Ok(Demo { minio, auth, tokens, bucket, ledger_bucket, app, listener, _lock: lock })
 }
 

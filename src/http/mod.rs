@@ -5,6 +5,7 @@ mod aws;
 mod body;
 mod caller;
 mod console;
+mod drift;
 mod groups;
 mod health;
 mod problem;
@@ -86,6 +87,8 @@ pub fn router(app: App) -> Router {
         .routes(routes!(admin::disable))
         .routes(routes!(admin::enable))
         .routes(routes!(admin::revoke))
+        .routes(routes!(drift::show))
+        .routes(routes!(drift::reconcile))
         .routes(routes!(groups::show, groups::change))
         .routes(routes!(groups::list))
         .routes(routes!(groups::delete))

@@ -4,7 +4,10 @@
 //! secret are sealed ([`super::seal`]), which costs tens of milliseconds: none of them is on the path of a share or of a
 //! change of members.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use aws_sigv4::{
     http_request::{
@@ -57,6 +60,15 @@ pub enum Status {
     Disabled,
 }
 
+impl Status {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
 /// An access key of a user: of a session, or a service account. Without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -69,8 +81,8 @@ pub struct AccessKey {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[derive(Default)]
-struct UsersKeys {
-    service_accounts: Option<Vec<AccessKey>>,
+pub(super) struct UsersKeys {
+    pub service_accounts: Option<Vec<AccessKey>>,
     sts_keys: Option<Vec<AccessKey>>,
 }
 
@@ -128,12 +140,8 @@ impl Minio {
     }
 
     pub async fn set_user_status(&self, user: &MinioUser, status: Status) -> Result<(), MinioError> {
-        let status = match status {
-            Status::Enabled => "enabled",
-            Status::Disabled => "disabled",
-        };
         let call = Call::new(Method::PUT, "set-user-status");
-        self.send(call.query("accessKey", user.as_str()).query("status", status)).await.map(|_| ())
+        self.send(call.query("accessKey", user.as_str()).query("status", status.as_str())).await.map(|_| ())
     }
 
     /// Deletes a user, its sessions and its access keys. It may be gone already.
@@ -244,7 +252,10 @@ impl Minio {
             .map_err(|error| MinioError::Unavailable { what: what.into(), reason: error.to_string() })
     }
 
-    async fn sealed_json<T: for<'de> Deserialize<'de> + Send + 'static>(&self, call: Call) -> Result<T, MinioError> {
+    pub(super) async fn sealed_json<T: for<'de> Deserialize<'de> + Send + 'static>(
+        &self,
+        call: Call,
+    ) -> Result<T, MinioError> {
         let what = call.what;
         let answer = self.send(call).await?;
         // MinIO seals with argon2id: 64 MiB for each that is opened at the same time.
@@ -261,18 +272,18 @@ impl Minio {
         }
     }
 
-    async fn json<T: for<'de> Deserialize<'de>>(&self, call: Call) -> Result<T, MinioError> {
+    pub(super) async fn json<T: for<'de> Deserialize<'de>>(&self, call: Call) -> Result<T, MinioError> {
         let what = call.what;
         let answer = self.send(call).await?;
         serde_json::from_slice(&answer)
             .map_err(|_| MinioError::Unavailable { what: what.into(), reason: "an answer that is no answer".into() })
     }
 
-    /// Sends a call, again if that is safe and may help, within [`CALL_LIMIT`] in all.
-    async fn send(&self, call: Call) -> Result<Vec<u8>, MinioError> {
+    /// Sends a call, again if that is safe and may help, within its limit in all.
+    pub(super) async fn send(&self, call: Call) -> Result<Vec<u8>, MinioError> {
         let backoff = ExponentialBuilder::default()
             .with_jitter()
-            .with_min_delay(std::time::Duration::from_millis(50))
+            .with_min_delay(Duration::from_millis(50))
             .with_max_times(call.retries);
         let attempts = (|| self.send_once(&call)).retry(backoff).when(|error| match error {
             MinioError::Unavailable { .. } => true,
@@ -283,7 +294,7 @@ impl Minio {
             | MinioError::TooLarge { .. }
             | MinioError::Refused { .. } => false,
         });
-        match tokio::time::timeout(CALL_LIMIT, attempts).await {
+        match tokio::time::timeout(call.limit, attempts).await {
             Ok(answer) => answer,
             Err(_) => Err(MinioError::Unavailable { what: call.what.into(), reason: "no answer in time".into() }),
         }
@@ -357,25 +368,30 @@ impl Minio {
 }
 
 /// One admin call.
-struct Call {
+pub(super) struct Call {
     method: Method,
     what: &'static str,
     query: Vec<(&'static str, String)>,
     body: Vec<u8>,
     retries: usize,
+    limit: Duration,
 }
 
 impl Call {
     /// A call that may be sent again: whether it ran once or twice is the same.
-    fn new(method: Method, what: &'static str) -> Self {
-        Self { method, what, query: Vec::new(), body: Vec::new(), retries: 3 }
+    pub fn new(method: Method, what: &'static str) -> Self {
+        Self { method, what, query: Vec::new(), body: Vec::new(), retries: 3, limit: CALL_LIMIT }
+    }
+
+    pub fn within(self, limit: Duration) -> Self {
+        Self { limit, ..self }
     }
 
     fn once(self) -> Self {
         Self { retries: 0, ..self }
     }
 
-    fn query(mut self, key: &'static str, value: &str) -> Self {
+    pub fn query(mut self, key: &'static str, value: &str) -> Self {
         self.query.push((key, value.to_owned()));
         self
     }

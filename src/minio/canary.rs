@@ -21,6 +21,13 @@ pub enum Listing {
     CanBeTalkedPast,
 }
 
+impl Listing {
+    /// What to tell an operator whose MinIO can be talked past.
+    pub const WARNING: &str = "this MinIO can be talked past its policies when it lists: a request header `Prefix` shows \
+        the names of all objects (not their contents). Put something in front of MinIO that takes the headers `Prefix` and \
+        `Delimiter` away, or use a MinIO that is mended: see docs/operators.md";
+}
+
 impl Minio {
     /// Makes a user for this, and takes it away again.
     pub async fn try_listing(&self, bucket: &str, policy: &str) -> Result<Listing, MinioError> {

@@ -51,6 +51,9 @@ pub struct UserDoc {
     /// Who may have been given something in the user's home. A hint: a grant is in its grantee's document.
     #[serde(default)]
     pub given: BTreeSet<Principal>,
+    /// The deletion that has begun takes the data along: nobody finishes it by themselves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub purging: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +108,9 @@ pub struct GroupDoc {
     /// Who may have been given something in the workspace. A hint.
     #[serde(default)]
     pub given: BTreeSet<Principal>,
+    /// The deletion that has begun takes the data along: nobody finishes it by themselves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub purging: bool,
 }
 
 /// What the ledger says of the paths that are in no home and no workspace.
@@ -203,6 +209,15 @@ impl Ledger {
         Ok(self.load::<D>(&D::path(key)).await?.1)
     }
 
+    /// The same, but a document that cannot be read is told apart from a MinIO that cannot be asked: the inner error says
+    /// what is wrong with it.
+    pub async fn inspect<D: Document>(&self, key: &D::Key) -> Result<Result<Option<D>, String>, MinioError> {
+        Ok(match self.minio.get_object(&self.bucket, &D::path(key)).await? {
+            Some(object) => parse(&object.body),
+            None => Ok(None),
+        })
+    }
+
     /// Changes a document: reads it, asks `change` what becomes of it, and writes that, unless somebody else wrote in
     /// between; then all begins anew. A change to the same is not written.
     ///
@@ -254,6 +269,21 @@ impl Ledger {
         self.names(GROUPS, after, limit).await
     }
 
+    /// Names of all users, and keys of all groups.
+    pub async fn all_names(&self) -> Result<(Vec<String>, Vec<String>), MinioError> {
+        Ok((self.every_name(USERS).await?, self.every_name(GROUPS).await?))
+    }
+
+    async fn every_name(&self, folder: &str) -> Result<Vec<String>, MinioError> {
+        let mut page = self.names(folder, None, 1000).await?;
+        let mut names = page.names;
+        while let Some(after) = page.next {
+            page = self.names(folder, Some(&after), 1000).await?;
+            names.append(&mut page.names);
+        }
+        Ok(names)
+    }
+
     async fn names(&self, folder: &str, after: Option<&str>, limit: usize) -> Result<Names, MinioError> {
         let after = after.map(|name| format!("{folder}{name}{JSON}"));
         let limit = i32::try_from(limit).unwrap_or(i32::MAX);
@@ -269,15 +299,19 @@ impl Ledger {
         let Some(object) = self.minio.get_object(&self.bucket, path).await? else {
             return Ok((Precondition::Absent, None));
         };
-        let unchanged = Precondition::Unchanged(object.etag);
-        if object.body.is_empty() {
-            return Ok((unchanged, None));
-        }
         // Never guessed at: who cannot be read can be neither changed nor served.
-        let document = serde_json::from_slice(&object.body).map_err(|error| MinioError::Unavailable {
+        let document = parse(&object.body).map_err(|error| MinioError::Unavailable {
             what: path.to_owned(),
             reason: format!("the ledger document cannot be read: {error}"),
         })?;
-        Ok((unchanged, Some(document)))
+        Ok((Precondition::Unchanged(object.etag), document))
     }
+}
+
+/// The buried are empty.
+fn parse<D: Document>(body: &[u8]) -> Result<Option<D>, String> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_slice(body).map(Some).map_err(|error| error.to_string())
 }

@@ -5,6 +5,7 @@
 
 mod admin;
 mod canary;
+mod inventory;
 pub mod ledger;
 mod names;
 mod objects;
@@ -23,6 +24,7 @@ use url::Url;
 pub use self::{
     admin::{AccessKey, GroupInfo, Status, UserInfo},
     canary::{CANARY_PREFIX, Listing},
+    inventory::{Inventory, canonical},
     names::{Incarnation, MinioGroup, MinioUser, PREFIX},
     sts::SessionKeys,
 };

@@ -40,7 +40,7 @@ impl Default for Incarnation {
 }
 
 /// The name of a MinIO user of ours: `lakepass-{username}-{incarnation}`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MinioUser(String);
 
@@ -87,6 +87,19 @@ impl MinioGroup {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whose it is, if the name is one of ours.
+    pub fn group(&self) -> Option<GroupName> {
+        let name = self.0.strip_prefix(PREFIX)?;
+        let name = name.strip_suffix("-readers").or_else(|| name.strip_suffix("-writers"))?;
+        name.rsplit_once('-')?.0.parse().ok()
+    }
+}
+
+impl From<String> for MinioGroup {
+    fn from(name: String) -> Self {
+        Self(name)
     }
 }
 

@@ -41,6 +41,10 @@ impl PolicyDocument {
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("a policy document has string keys only")
     }
+
+    pub fn to_value(&self) -> serde_json::Value {
+        serde_json::to_value(self).expect("a policy document has string keys only")
+    }
 }
 
 /// The bytes of a document as MinIO counts them: of the compact JSON that Go's encoder would write, which escapes some

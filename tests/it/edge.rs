@@ -122,8 +122,10 @@ async fn the_openapi_document_lists_every_surface() {
         paths,
         [
             "/access",
+            "/admin/drift",
             "/admin/groups",
             "/admin/groups/{group}",
+            "/admin/reconcile",
             "/admin/users",
             "/admin/users/{user}",
             "/admin/users/{user}/disable",

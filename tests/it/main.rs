@@ -7,6 +7,7 @@ mod clients;
 mod console;
 mod credential_process;
 mod decisions;
+mod drift;
 mod edge;
 mod go;
 mod identity;

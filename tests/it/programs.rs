@@ -30,7 +30,7 @@ pub fn said(output: &Output) -> String {
 }
 
 /// A port that was free a moment ago.
-fn free_address() -> String {
+pub fn free_address() -> String {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 

@@ -1,0 +1,446 @@
+//! What differs between the ledger and MinIO. Pure: it compares what was read before.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use super::{
+    Broker,
+    policies::{Policies, names, policy_base},
+    settle::Wanted,
+};
+use crate::{
+    identity::Username,
+    lake::{LakePath, Principal},
+    minio::{
+        Inventory, MinioGroup, MinioUser, PREFIX, Status, canonical,
+        ledger::{AccountState, GroupDoc, LakeKey, UserDoc},
+    },
+};
+
+/// How long the making of a lake key may take: after that it broke off.
+const KEY_IN_THE_MAKING: Duration = Duration::from_secs(60);
+
+/// One thing that is at MinIO, or in the lake, another way than the ledger says.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Drift {
+    pub kind: Kind,
+    /// Whose it is, if it is certainly somebody's in the ledger.
+    pub of: Option<Principal>,
+    /// Where it differs: a MinIO user, group or policy, a folder, a document.
+    pub at: String,
+    /// With what: the policy, the member, the access key. Empty where `at` says it all.
+    pub thing: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    UserMissing,
+    UserDisabled,
+    UserEnabled,
+    UserRetired,
+    SecretNotOurs,
+    GroupMissing,
+    GroupDisabled,
+    PolicyMissing,
+    PolicyChanged,
+    PolicyDetached,
+    PolicyAttached,
+    PolicyForeign,
+    PolicyWithStranger,
+    MemberMissing,
+    MemberTooMany,
+    StrangerInGroup,
+    InForeignGroup,
+    FolderMissing,
+    LakeKeyUnfinished,
+    AccessKeyUnknown,
+    DeletionUnfinished,
+    PurgeUnfinished,
+    LeftoverUser,
+    LeftoverPolicy,
+    Unknown,
+    DocumentUnreadable,
+}
+
+/// What the ledger says and what MinIO has, at about the same time. MinIO was read first: what it had then and the ledger
+/// does not know after that was dropped, and will never be used again.
+#[derive(Default)]
+pub(super) struct Look {
+    pub at_minio: Inventory,
+    pub users: BTreeMap<Username, UserDoc>,
+    /// By their keys.
+    pub groups: BTreeMap<String, GroupDoc>,
+    /// Documents that say nothing that can be read: names of users, keys of groups.
+    pub unreadable_users: BTreeSet<String>,
+    pub unreadable_groups: BTreeSet<String>,
+    /// MinIO users with another secret than the derived one.
+    pub other_secrets: BTreeSet<MinioUser>,
+    /// Homes and workspaces with nothing in them, not even themselves.
+    pub missing_folders: BTreeSet<LakePath>,
+    pub now: Timestamp,
+}
+
+impl Kind {
+    pub const ALL: [Self; 26] = [
+        Self::UserMissing,
+        Self::UserDisabled,
+        Self::UserEnabled,
+        Self::UserRetired,
+        Self::SecretNotOurs,
+        Self::GroupMissing,
+        Self::GroupDisabled,
+        Self::PolicyMissing,
+        Self::PolicyChanged,
+        Self::PolicyDetached,
+        Self::PolicyAttached,
+        Self::PolicyForeign,
+        Self::PolicyWithStranger,
+        Self::MemberMissing,
+        Self::MemberTooMany,
+        Self::StrangerInGroup,
+        Self::InForeignGroup,
+        Self::FolderMissing,
+        Self::LakeKeyUnfinished,
+        Self::AccessKeyUnknown,
+        Self::DeletionUnfinished,
+        Self::PurgeUnfinished,
+        Self::LeftoverUser,
+        Self::LeftoverPolicy,
+        Self::Unknown,
+        Self::DocumentUnreadable,
+    ];
+
+    /// As the API and the metrics spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UserMissing => "user-missing",
+            Self::UserDisabled => "user-disabled",
+            Self::UserEnabled => "user-enabled",
+            Self::UserRetired => "user-retired",
+            Self::SecretNotOurs => "secret-not-ours",
+            Self::GroupMissing => "group-missing",
+            Self::GroupDisabled => "group-disabled",
+            Self::PolicyMissing => "policy-missing",
+            Self::PolicyChanged => "policy-changed",
+            Self::PolicyDetached => "policy-detached",
+            Self::PolicyAttached => "policy-attached",
+            Self::PolicyForeign => "policy-foreign",
+            Self::PolicyWithStranger => "policy-with-stranger",
+            Self::MemberMissing => "member-missing",
+            Self::MemberTooMany => "member-too-many",
+            Self::StrangerInGroup => "stranger-in-group",
+            Self::InForeignGroup => "in-foreign-group",
+            Self::FolderMissing => "folder-missing",
+            Self::LakeKeyUnfinished => "lake-key-unfinished",
+            Self::AccessKeyUnknown => "access-key-unknown",
+            Self::DeletionUnfinished => "deletion-unfinished",
+            Self::PurgeUnfinished => "purge-unfinished",
+            Self::LeftoverUser => "leftover-user",
+            Self::LeftoverPolicy => "leftover-policy",
+            Self::Unknown => "unknown",
+            Self::DocumentUnreadable => "document-unreadable",
+        }
+    }
+
+    /// Why it is only told and never repaired, if so.
+    pub fn left_because(self) -> Option<&'static str> {
+        match self {
+            Self::PolicyWithStranger | Self::InForeignGroup => Some("it would change something that is not ours"),
+            Self::PurgeUnfinished => Some("it deletes data: ask for the deletion again, with or without `purge`"),
+            Self::Unknown => Some("it may be another Lakepass's: if there is none on this MinIO, remove it by hand"),
+            Self::DocumentUnreadable => Some("nothing is guessed: restore the document or delete it"),
+            _ => None,
+        }
+    }
+}
+
+impl Drift {
+    /// For people: what differs.
+    pub fn sentence(&self) -> String {
+        let (at, thing) = (&self.at, &self.thing);
+        match self.kind {
+            Kind::UserMissing => format!("MinIO has no user `{at}`"),
+            Kind::UserDisabled => format!("the MinIO user `{at}` is disabled, and the account is not"),
+            Kind::UserEnabled => format!("the MinIO user `{at}` is enabled, and the account is disabled"),
+            Kind::UserRetired => format!("the MinIO user `{at}`, of an earlier generation, is still to be deleted"),
+            Kind::SecretNotOurs => format!("the MinIO user `{at}` has a secret that is not ours"),
+            Kind::GroupMissing => format!("MinIO has no group `{at}`"),
+            Kind::GroupDisabled => format!("the MinIO group `{at}` is disabled"),
+            Kind::PolicyMissing => format!("MinIO has no policy `{thing}`, which `{at}` should have"),
+            Kind::PolicyChanged => format!("the policy `{thing}` of `{at}` says something else than it should"),
+            Kind::PolicyDetached => format!("the policy `{thing}` is not attached to `{at}`"),
+            Kind::PolicyAttached => format!("the policy `{thing}` is attached to `{at}`, and should not be"),
+            Kind::PolicyForeign => format!("the policy `{thing}`, which is not ours, is attached to `{at}`"),
+            Kind::PolicyWithStranger => format!("our policy `{thing}` is attached to `{at}`, which is not ours"),
+            Kind::MemberMissing => format!("`{thing}` is not in the MinIO group `{at}`"),
+            Kind::MemberTooMany => format!("`{thing}` is in the MinIO group `{at}`, and should not be"),
+            Kind::StrangerInGroup => format!("`{thing}`, which is not ours, is in the MinIO group `{at}`"),
+            Kind::InForeignGroup => format!("`{thing}` is in the MinIO group `{at}`, which is not ours"),
+            Kind::FolderMissing => format!("the folder `{at}` is missing"),
+            Kind::LakeKeyUnfinished => format!("the making of the lake key `{thing}` broke off"),
+            Kind::AccessKeyUnknown => format!("the access key `{thing}` of `{at}` is not in the ledger"),
+            Kind::DeletionUnfinished => format!("the deletion of {at} broke off"),
+            Kind::PurgeUnfinished => format!("the deletion of {at} with all data is under way or broke off"),
+            Kind::LeftoverUser => format!("the MinIO user `{at}` is left over"),
+            Kind::LeftoverPolicy => format!("the policy `{at}` is left over"),
+            Kind::Unknown => format!("`{at}` has a name as ours, and is not in this ledger"),
+            Kind::DocumentUnreadable => format!("the ledger document `{at}` cannot be read"),
+        }
+    }
+}
+
+/// The lake keys that stay when the making of one broke off: its secret was never shown, and the ones before it were
+/// removed last. So the first one stays, if MinIO still has it.
+pub(super) fn kept_lake_keys<'a>(doc: &'a UserDoc, at_minio: &Inventory) -> &'a [LakeKey] {
+    let keys = doc.key_user.as_ref().and_then(|generation| at_minio.access_keys.get(generation.user.as_str()));
+    match doc.lake_keys.first() {
+        Some(first) if keys.is_some_and(|keys| keys.contains(&first.access_key)) => &doc.lake_keys[..1],
+        Some(_) | None => &[],
+    }
+}
+
+/// What has been found so far.
+#[derive(Default)]
+struct Found(BTreeSet<Drift>);
+
+impl Found {
+    fn add(&mut self, kind: Kind, of: Option<&Principal>, at: &str, thing: &str) {
+        self.0.insert(Drift { kind, of: of.cloned(), at: at.to_owned(), thing: thing.to_owned() });
+    }
+}
+
+/// What the ledger knows by name.
+#[derive(Default)]
+struct Known {
+    users: BTreeSet<String>,
+    groups: BTreeSet<String>,
+    policies: BTreeSet<String>,
+    /// What the names of their policies begin with. Nobody else's do: there is a life's random part in it.
+    bases: BTreeMap<String, Principal>,
+}
+
+impl Broker {
+    pub(super) fn differences(&self, look: &Look) -> BTreeSet<Drift> {
+        let mut found = Found::default();
+        let known = self.known(look);
+        for doc in look.users.values() {
+            self.user_differs(doc, look, &mut found);
+        }
+        for doc in look.groups.values() {
+            self.group_differs(doc, look, &known, &mut found);
+        }
+        for name in &look.unreadable_users {
+            found.add(Kind::DocumentUnreadable, None, &format!("users/{name}.json"), "");
+        }
+        for name in &look.unreadable_groups {
+            found.add(Kind::DocumentUnreadable, None, &format!("groups/{name}.json"), "");
+        }
+        strays(look, &known, &mut found);
+        found.0
+    }
+
+    fn known(&self, look: &Look) -> Known {
+        let mut known = Known::default();
+        for doc in look.users.values() {
+            let generations = [Some(&doc.session_user), doc.key_user.as_ref()].into_iter().flatten();
+            known.users.extend(generations.map(|generation| &generation.user).chain(&doc.retired).map(text));
+            known.policies.extend(self.user_policies(doc).into_keys());
+            known.bases.insert(policy_base(doc), Principal::User(doc.username.clone()));
+        }
+        for doc in look.groups.values() {
+            for (group, policies) in self.group_policies(doc) {
+                known.groups.insert(group.as_str().to_owned());
+                known.policies.extend(policies.into_keys());
+                known.bases.insert(group.as_str().to_owned(), Principal::Group(doc.group.clone()));
+            }
+        }
+        // Taking these off their users and groups is what removes them.
+        let users = look.at_minio.users.iter().filter(|(name, _)| known.users.contains(*name));
+        let groups = look.at_minio.groups.iter().filter(|(name, _)| known.groups.contains(*name));
+        let attached = users.map(|(_, info)| &info.policy_name).chain(groups.map(|(_, info)| &info.policy));
+        known.policies.extend(attached.flat_map(|list| names(list)));
+        known
+    }
+
+    fn user_differs(&self, doc: &UserDoc, look: &Look, found: &mut Found) {
+        let of = Principal::User(doc.username.clone());
+        let mut add = |kind, at: &str, thing: &str| found.add(kind, Some(&of), at, thing);
+        let policies = self.user_policies(doc);
+        let hinted = doc.groups.iter().filter_map(|group| look.groups.get(&group.key()));
+        let Some(wanted) = Wanted::of(doc, hinted, &policies) else {
+            return add(unfinished(doc.purging), &of.to_string(), "");
+        };
+        for retired in &doc.retired {
+            add(Kind::UserRetired, retired.as_str(), "");
+        }
+        for path in self.lake.home(&doc.username) {
+            if look.missing_folders.contains(&path) {
+                add(Kind::FolderMissing, path.as_str(), "");
+            }
+        }
+        let kept = kept_lake_keys(doc, &look.at_minio);
+        for key in &doc.lake_keys[kept.len()..] {
+            // In either direction: a clock may be set back.
+            if look.now.duration_since(key.created_at).unsigned_abs() > KEY_IN_THE_MAKING {
+                add(Kind::LakeKeyUnfinished, &of.to_string(), &key.access_key);
+            }
+        }
+        for generation in [Some(&doc.session_user), doc.key_user.as_ref()].into_iter().flatten() {
+            let user = generation.user.as_str();
+            let Some(info) = look.at_minio.users.get(user) else {
+                add(Kind::UserMissing, user, "");
+                continue;
+            };
+            match (info.status, wanted.status) {
+                (Status::Disabled, Status::Enabled) => add(Kind::UserDisabled, user, ""),
+                (Status::Enabled, Status::Disabled) => add(Kind::UserEnabled, user, ""),
+                (Status::Enabled, Status::Enabled) | (Status::Disabled, Status::Disabled) => {}
+            }
+            if look.other_secrets.contains(&generation.user) {
+                add(Kind::SecretNotOurs, user, "");
+            }
+            // Nothing can be attached to who is disabled, or taken off: that is done when they are enabled.
+            if wanted.status == Status::Enabled {
+                policies_differ(user, &names(&info.policy_name), wanted.policies, look, &mut add);
+            }
+            let member_of: BTreeSet<String> = info.member_of.iter().cloned().collect();
+            for group in wanted.groups.difference(&member_of) {
+                add(Kind::MemberMissing, group, user);
+            }
+            for group in member_of.difference(&wanted.groups).filter(|group| !look.is_unreadable(group)) {
+                let ours = group.starts_with(PREFIX);
+                add(if ours { Kind::MemberTooMany } else { Kind::InForeignGroup }, group, user);
+            }
+            for key in look.at_minio.access_keys.get(user).into_iter().flatten() {
+                let of_key_user = doc.key_user.as_ref() == Some(generation);
+                if !(of_key_user && doc.lake_keys.iter().any(|known| known.access_key == *key)) {
+                    add(Kind::AccessKeyUnknown, user, key);
+                }
+            }
+        }
+    }
+
+    fn group_differs(&self, doc: &GroupDoc, look: &Look, known: &Known, found: &mut Found) {
+        let of = Principal::Group(doc.group.clone());
+        let mut add = |kind, at: &str, thing: &str| found.add(kind, Some(&of), at, thing);
+        if doc.deleting {
+            return add(unfinished(doc.purging), &of.to_string(), "");
+        }
+        for path in self.lake.workspace(&doc.group) {
+            if look.missing_folders.contains(&path) {
+                add(Kind::FolderMissing, path.as_str(), "");
+            }
+        }
+        for (group, policies) in self.group_policies(doc) {
+            let group = group.as_str();
+            let Some(info) = look.at_minio.groups.get(group) else {
+                add(Kind::GroupMissing, group, "");
+                continue;
+            };
+            if info.status == Status::Disabled {
+                add(Kind::GroupDisabled, group, "");
+            }
+            policies_differ(group, &names(&info.policy), &policies, look, &mut add);
+            for member in &info.members {
+                if !known.users.contains(member) && !look.is_unreadable(member) {
+                    add(Kind::StrangerInGroup, group, member);
+                }
+            }
+        }
+    }
+}
+
+impl Look {
+    /// Whether something at MinIO is of somebody whose document cannot be read: nothing is known of it.
+    fn is_unreadable(&self, name: &str) -> bool {
+        let without_hash = name.rsplit_once('-').map(|(base, _)| base);
+        [Some(name), without_hash].into_iter().flatten().any(|name| {
+            let user = MinioUser::from(name.to_owned()).username();
+            let group = MinioGroup::from(name.to_owned()).group();
+            user.is_some_and(|user| self.unreadable_users.contains(user.as_str()))
+                || group.is_some_and(|group| self.unreadable_groups.contains(&group.key()))
+        })
+    }
+}
+
+fn policies_differ(
+    at: &str,
+    attached: &BTreeSet<String>,
+    wanted: &Policies,
+    look: &Look,
+    add: &mut impl FnMut(Kind, &str, &str),
+) {
+    for (name, document) in wanted {
+        match look.at_minio.policies.get(name) {
+            None => add(Kind::PolicyMissing, at, name),
+            Some(there) => {
+                if *there != canonical(document.to_value()) {
+                    add(Kind::PolicyChanged, at, name);
+                }
+                if !attached.contains(name) {
+                    add(Kind::PolicyDetached, at, name);
+                }
+            }
+        }
+    }
+    for name in attached.iter().filter(|name| !wanted.contains_key(*name)) {
+        let ours = name.starts_with(PREFIX);
+        add(if ours { Kind::PolicyAttached } else { Kind::PolicyForeign }, at, name);
+    }
+}
+
+/// What has a name as ours, or something of ours, and is not in the ledger.
+fn strays(look: &Look, known: &Known, found: &mut Found) {
+    let at_minio = &look.at_minio;
+    let owner = |policy: &str| known.bases.get(policy.rsplit_once('-')?.0);
+    let users = at_minio.users.iter().map(|(name, info)| (name, &info.policy_name));
+    let groups = at_minio.groups.iter().map(|(name, info)| (name, &info.policy));
+    for ((name, policies), is_user) in users.map(|user| (user, true)).chain(groups.map(|group| (group, false))) {
+        if known.users.contains(name) || known.groups.contains(name) || look.is_unreadable(name) {
+            continue;
+        }
+        let ours: BTreeSet<String> = names(policies).into_iter().filter(|name| name.starts_with(PREFIX)).collect();
+        if !name.starts_with(PREFIX) {
+            for policy in &ours {
+                found.add(Kind::PolicyWithStranger, owner(policy), name, policy);
+            }
+        } else {
+            // A policy of somebody's present life is attached to it: nobody but us has done that.
+            match ours.iter().find_map(|policy| owner(policy)).filter(|_| is_user) {
+                Some(of) => found.add(Kind::LeftoverUser, Some(of), name, ""),
+                None => found.add(Kind::Unknown, None, name, ""),
+            }
+        }
+    }
+    for name in at_minio.policies.keys().filter(|name| name.starts_with(PREFIX)) {
+        if known.policies.contains(name) || look.is_unreadable(name) {
+            continue;
+        }
+        match owner(name) {
+            Some(of) if look.is_being_deleted(of) => {}
+            Some(of) => found.add(Kind::LeftoverPolicy, Some(of), name, ""),
+            None => found.add(Kind::Unknown, None, name, ""),
+        }
+    }
+}
+
+impl Look {
+    fn is_being_deleted(&self, of: &Principal) -> bool {
+        match of {
+            Principal::User(user) => self.users.get(user).is_some_and(|doc| doc.state == AccountState::Deleting),
+            Principal::Group(group) => self.groups.get(&group.key()).is_some_and(|doc| doc.deleting),
+        }
+    }
+}
+
+fn unfinished(purging: bool) -> Kind {
+    if purging { Kind::PurgeUnfinished } else { Kind::DeletionUnfinished }
+}
+
+fn text(user: &MinioUser) -> String {
+    user.as_str().to_owned()
+}
