@@ -170,13 +170,16 @@ impl Broker {
     ) -> Result<Seen, Error> {
         // First of all: these are to lose what they have.
         let mut seen = self.remove_retired(doc, stale).await?;
-        let Some(wanted) = Wanted::of(doc, self.hinted_groups(doc).await?, policies) else {
-            let of_key = doc.key_user.as_ref().map(|generation| &generation.user);
-            self.remove_minio_users([Some(&doc.session_user.user), of_key].into_iter().flatten(), stale).await?;
+        let generations = [Some(&doc.session_user), doc.key_user.as_ref()].into_iter().flatten();
+        if doc.state == AccountState::Deleting {
+            self.remove_minio_users(generations.map(|generation| &generation.user), stale).await?;
             return Ok(seen);
-        };
-        for generation in [Some(&doc.session_user), doc.key_user.as_ref()].into_iter().flatten() {
-            if self.settle_generation(doc, generation, &wanted, secret, stale).await? == Seen::Changed {
+        }
+        // Before the groups are read: who is taken out of one in between is not added again.
+        let infos = all(generations.clone().map(|generation| self.minio.user(&generation.user))).await?;
+        let Some(wanted) = Wanted::of(doc, self.hinted_groups(doc).await?, policies) else { return Ok(seen) };
+        for (generation, info) in generations.zip(infos) {
+            if self.settle_generation(doc, generation, info, &wanted, secret, stale).await? == Seen::Changed {
                 seen = Seen::Changed;
             }
         }
@@ -187,13 +190,14 @@ impl Broker {
         &self,
         doc: &UserDoc,
         generation: &Generation,
+        info: Option<UserInfo>,
         wanted: &Wanted<'_>,
         secret: Secret,
         stale: &mut BTreeSet<String>,
     ) -> Result<Seen, Error> {
         let user = &generation.user;
         let mut seen = Seen::AsItShouldBe;
-        let mut info = match self.minio.user(user).await? {
+        let mut info = match info {
             Some(info) => {
                 if secret == Secret::Reset && !self.put_user(doc, user, info.status).await? {
                     return Ok(Seen::Changed);

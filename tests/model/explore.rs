@@ -12,6 +12,9 @@ use crate::{
     world::{Answer, Call, GroupDoc, Ledger, Reach, Round, Unique, UserDoc, World},
 };
 
+/// A writer alone that takes so many has no end.
+const MANY_STEPS: usize = 500;
+
 /// What must never be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Wrong {
@@ -19,6 +22,8 @@ pub enum Wrong {
     TooMuch,
     /// All are done, and MinIO is not what the ledger says.
     NotAsTheLedgerSays,
+    /// All are done, and a MinIO user that was removed is there again.
+    CameBack,
     /// The reconciler, alone, does not end with that.
     DoesNotConverge,
     /// A writer cannot get to an end.
@@ -33,6 +38,8 @@ pub struct Found {
 
 pub struct Explorer {
     without: Without,
+    /// Steps that give too much if their writer was outrun, until it looks again.
+    is_unfenced: fn(&Call) -> bool,
     worlds: Interner<World>,
     user_docs: Interner<Option<UserDoc>>,
     group_docs: Interner<Option<GroupDoc>>,
@@ -69,12 +76,15 @@ struct Moment {
     logs: [Vec<usize>; 3],
     /// For each writer, the places in the logs that its answer stands for.
     decided: Vec<[usize; 3]>,
+    /// Who has taken a step that the protocol cannot fence, and is not done: they look again, and undo it if they were outrun.
+    looks_again: Vec<bool>,
 }
 
 impl Explorer {
-    pub fn new(without: Without) -> Self {
+    pub fn new(without: Without, is_unfenced: fn(&Call) -> bool) -> Self {
         Self {
             without,
+            is_unfenced,
             worlds: Interner::default(),
             user_docs: Interner::default(),
             group_docs: Interner::default(),
@@ -104,9 +114,9 @@ impl Explorer {
     pub fn explore(&mut self, start: &World, changes: &[Change]) -> (usize, Vec<Found>) {
         let world = self.worlds.number(start.clone());
         let writers: Vec<usize> = (1..).zip(changes).map(|(number, change)| self.begin(number, *change)).collect();
-        let decided = vec![[0; 3]; writers.len()];
+        let (decided, looks_again) = (vec![[0; 3]; writers.len()], vec![false; writers.len()]);
         let logs = self.docs(world).map(|doc| vec![doc]);
-        let mut moments = vec![(Moment { world, logs, writers, decided }, None)];
+        let mut moments = vec![(Moment { world, logs, writers, decided, looks_again }, None)];
         let mut seen: HashSet<Moment> = moments.iter().map(|(moment, _)| moment.clone()).collect();
         let mut found: Vec<Found> = Vec::new();
         let mut at = 0;
@@ -129,11 +139,14 @@ impl Explorer {
         (moments.len(), found)
     }
 
-    fn wrong(&mut self, moment: &Moment) -> Option<Wrong> {
+    /// Whether somebody reaches what no state of the ledger since the last answers has said.
+    fn is_too_much(&mut self, moment: &Moment) -> bool {
         let world = &self.worlds.items[moment.world];
         let [users, grants, members] = &moment.logs;
         let mut docs = Vec::new();
-        for (user, (grants, members)) in users.iter().flat_map(|u| grants.iter().flat_map(move |g| members.iter().map(move |m| (u, (g, m))))) {
+        for (user, (grants, members)) in
+            users.iter().flat_map(|u| grants.iter().flat_map(move |g| members.iter().map(move |m| (u, (g, m)))))
+        {
             let (user, grants, members) = (*user, *grants, *members);
             docs.push((user, grants, members));
             let says = || {
@@ -151,16 +164,26 @@ impl Explorer {
             docs.iter().map(by).fold(0, |all, reach| all | reach)
         };
         let reach = self.reach_in.entry(moment.world).or_insert_with(|| world.reach());
-        if reach.iter().any(|(user, reach)| reach & !allowed(user) != 0) {
+        reach.iter().any(|(user, reach)| reach & !allowed(user) != 0)
+    }
+
+    fn wrong(&mut self, moment: &Moment) -> Option<Wrong> {
+        if !moment.looks_again.contains(&true) && self.is_too_much(moment) {
             return Some(Wrong::TooMuch);
         }
+        let world = &self.worlds.items[moment.world];
         let ends: Vec<_> = moment.writers.iter().map(|writer| self.writers[*writer].next.end()).collect();
         if ends.contains(&Some(Err(Failed::Outrun))) {
             return Some(Wrong::Outrun);
         }
         // Who broke off with an error has as much as crashed.
-        if ends.iter().all(|end| *end == Some(Ok(()))) && !world.is_as_it_should_be() {
-            return Some(Wrong::NotAsTheLedgerSays);
+        if ends.iter().all(|end| *end == Some(Ok(()))) {
+            if world.users.keys().any(|user| world.gone.contains(user)) {
+                return Some(Wrong::CameBack);
+            }
+            if !world.is_as_it_should_be() {
+                return Some(Wrong::NotAsTheLedgerSays);
+            }
         }
         (!self.converges(moment.world)).then_some(Wrong::DoesNotConverge)
     }
@@ -178,15 +201,13 @@ impl Explorer {
 
     fn run_alone(&mut self, mut world: usize, number: Unique, change: Change) -> (usize, Result<(), Failed>) {
         let mut writer = self.begin(number, change);
-        for step in 0.. {
-            if step > 480 { println!("{change:?} {:?} {:?}", self.worlds.items[world], self.writers[writer].next.clone()); }
-            if step > 500 { return (world, Err(Failed::Outrun)) }
+        for _ in 0..MANY_STEPS {
             if let Some(end) = self.writers[writer].next.end() {
                 return (world, end);
             }
             (world, writer) = self.call(world, writer);
         }
-        unreachable!()
+        (world, Err(Failed::Outrun))
     }
 
     fn step(&mut self, moment: &Moment, who: usize) -> Option<Moment> {
@@ -195,6 +216,10 @@ impl Explorer {
             return None;
         }
         let (mut next, had_decided) = (moment.clone(), self.writers[writer].has_decided);
+        let is_unfenced = match &self.writers[writer].next {
+            Next::Call(call) => (self.is_unfenced)(call),
+            Next::Done(_) => false,
+        };
         let (world, writer) = self.call(moment.world, writer);
         (next.world, next.writers[who]) = (world, writer);
         let has_decided = self.writers[writer].has_decided && !had_decided;
@@ -214,6 +239,7 @@ impl Explorer {
                 next.decided.iter_mut().for_each(|decided| decided[i] = decided[i].saturating_sub(over));
             }
         }
+        next.looks_again[who] = (moment.looks_again[who] || is_unfenced) && self.writers[writer].next.end().is_none();
         Some(next)
     }
 
@@ -260,9 +286,7 @@ impl Explorer {
         let mut run = Box::pin(writer.clone().run(change));
         let next = match run.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(end) => Next::Done(end),
-            Poll::Pending => {
-                Next::Call(writer.wants.take().expect("it waits for a call only"))
-            }
+            Poll::Pending => Next::Call(writer.wants.take().expect("it waits for a call only")),
         };
         if let Next::Call(Call::Begin(round)) = next {
             let round = (number, change, round);

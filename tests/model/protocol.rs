@@ -1,5 +1,5 @@
 //! What the broker does, call for call: `broker/settle.rs`, `policies.rs`, `sharing.rs`, `groups.rs`, `sessions.rs`,
-//! `deletion.rs`, `reconcile.rs`. No turns: each writer is another replica.
+//! `deletion.rs`; and `reconcile.rs`, which looks first and settles only who differs. No turns: each writer is another replica.
 
 use std::{
     cell::{Cell, RefCell},
@@ -64,7 +64,9 @@ pub enum Without {
     Retiring,
     HintsFirst,
     NextRound,
-    RemovingStrays,
+    RemovingWhatWasPut,
+    SettlingWhoIsBeingDeleted,
+    DisablingFirst,
 }
 
 /// Why a change was not done.
@@ -80,7 +82,6 @@ enum Seen {
     AsItShouldBe,
     Changed,
 }
-
 
 /// A writer's way to the world. It is run anew for each step: what it was answered before is told again.
 pub struct Writer {
@@ -140,7 +141,15 @@ impl Writer {
 
     /// Says that a round of settling begins, which depends on this and nothing else.
     async fn round(&self, what: &'static str, stale: &Policies, looked_again: bool, secret: Secret) {
-        let round = Round { what, stale: stale.clone(), looked_again, secret, names: self.names.get(), keeps: self.keeps.get(), has_decided: self.has_decided.get() };
+        let round = Round {
+            what,
+            stale: stale.clone(),
+            looked_again,
+            secret,
+            names: self.names.get(),
+            keeps: self.keeps.get(),
+            has_decided: self.has_decided.get(),
+        };
         self.call(Call::Begin(round)).await;
     }
 
@@ -226,7 +235,9 @@ impl Writer {
                 return Ok(None);
             };
             let mut policies = Policies::from([doc.policy()]);
-            stale.extend(&policies);
+            if self.without != Without::RemovingWhatWasPut {
+                stale.extend(&policies);
+            }
             if doc.state == State::Deleting {
                 policies.clear();
             }
@@ -238,9 +249,7 @@ impl Writer {
             if self.without == Without::NextRound {
                 return Ok(Some(doc));
             }
-            if seen == Seen::AsItShouldBe
-                && (self.remove_policies(&stale, &policies).await || looked_again)
-            {
+            if seen == Seen::AsItShouldBe && (self.remove_policies(&stale, &policies).await || looked_again) {
                 return Ok(Some(doc));
             }
             looked_again = seen == Seen::AsItShouldBe;
@@ -249,22 +258,27 @@ impl Writer {
     }
 
     async fn settle_user_once(&self, doc: &UserDoc, secret: Secret, stale: &mut Policies) -> Result<Seen> {
-        if doc.state == State::Deleting {
-            let users = doc.generations().map(|generation| generation.user).chain(doc.retired.iter().copied());
-            self.remove_minio_users(users.collect::<Vec<_>>()).await;
-            return Ok(Seen::AsItShouldBe);
-        }
         let mut seen = Seen::AsItShouldBe;
         if !doc.retired.is_empty() {
-            for user in &doc.retired {
-                self.call(Call::RemoveUser(*user)).await;
-            }
+            self.remove_minio_users(&doc.retired, stale).await;
             self.change_user(doc, |now| now.retired.retain(|user| !doc.retired.contains(user))).await?;
             seen = Seen::Changed;
         }
-        let wanted = self.membership(doc).await.map(|(group, role)| (group.life, role)).into_iter().collect();
+        if doc.state == State::Deleting {
+            if self.without != Without::SettlingWhoIsBeingDeleted {
+                let users: Vec<Unique> = doc.generations().map(|generation| generation.user).collect();
+                self.remove_minio_users(&users, stale).await;
+            }
+            return Ok(seen);
+        }
+        let mut infos = Vec::new();
         for generation in doc.generations() {
-            if self.settle_generation(doc, generation, &wanted, secret, stale).await? == Seen::Changed {
+            let Answer::UserInfo(info) = self.call(Call::UserInfo(generation.user)).await else { unreachable!() };
+            infos.push((generation, info));
+        }
+        let wanted = self.membership(doc).await.map(|(group, role)| (group.life, role)).into_iter().collect();
+        for (generation, info) in infos {
+            if self.settle_generation(doc, generation, info, &wanted, secret, stale).await? == Seen::Changed {
                 seen = Seen::Changed;
             }
         }
@@ -284,6 +298,7 @@ impl Writer {
         &self,
         doc: &UserDoc,
         generation: Generation,
+        info: Option<MinioUser>,
         wanted: &BTreeSet<MinioGroup>,
         secret: Secret,
         stale: &mut Policies,
@@ -291,7 +306,6 @@ impl Writer {
         let (user, policies) = (generation.user, BTreeSet::from([doc.policy()]));
         let should_be_enabled = doc.state == State::Enabled;
         let mut seen = Seen::AsItShouldBe;
-        let Answer::UserInfo(info) = self.call(Call::UserInfo(user)).await else { unreachable!() };
         let mut info = match info {
             Some(info) => {
                 if secret == Secret::Reset && !self.put_user(user, info.enabled).await {
@@ -311,7 +325,7 @@ impl Writer {
                 MinioUser { enabled: should_be_enabled, policies: BTreeSet::new(), member_of: BTreeSet::new() }
             }
         };
-        if info.enabled && !should_be_enabled {
+        if info.enabled && !should_be_enabled && self.without != Without::DisablingFirst {
             seen = Seen::Changed;
             self.ask(Call::SetStatus(user, false)).await?;
             info.enabled = false;
@@ -347,6 +361,10 @@ impl Writer {
             seen = Seen::Changed;
             self.ask(Call::AddMember(*group, user)).await?;
         }
+        if info.enabled && !should_be_enabled {
+            seen = Seen::Changed;
+            self.ask(Call::SetStatus(user, false)).await?;
+        }
         if !generation.made {
             seen = Seen::Changed;
             self.change_user(doc, |now| {
@@ -371,7 +389,9 @@ impl Writer {
                 return Ok(());
             };
             let mut wanted: Policies = policies(&doc).into();
-            stale.extend(&wanted);
+            if self.without != Without::RemovingWhatWasPut {
+                stale.extend(&wanted);
+            }
             if doc.deleting {
                 wanted.clear();
             }
@@ -382,9 +402,7 @@ impl Writer {
             if self.without == Without::NextRound {
                 return Ok(());
             }
-            if seen == Seen::AsItShouldBe
-                && (self.remove_policies(&stale, &wanted).await || looked_again)
-            {
+            if seen == Seen::AsItShouldBe && (self.remove_policies(&stale, &wanted).await || looked_again) {
                 return Ok(());
             }
             looked_again = seen == Seen::AsItShouldBe;
@@ -394,7 +412,7 @@ impl Writer {
 
     async fn settle_group_once(&self, doc: &GroupDoc, stale: &mut Policies) -> Result<Seen> {
         if doc.deleting {
-            self.remove_minio_groups(doc.life).await?;
+            self.remove_minio_groups(doc.life, stale).await?;
             return Ok(Seen::AsItShouldBe);
         }
         let mut seen = Seen::AsItShouldBe;
@@ -459,28 +477,26 @@ impl Writer {
         all_removed
     }
 
-    async fn remove_minio_users(&self, users: impl IntoIterator<Item = Unique>) {
-        let mut policies = Policies::new();
+    async fn remove_minio_users(&self, users: &[Unique], stale: &mut Policies) {
         for user in users {
-            let Answer::UserInfo(Some(info)) = self.call(Call::UserInfo(user)).await else { continue };
-            policies.extend(info.policies);
-            self.call(Call::RemoveUser(user)).await;
+            let Answer::UserInfo(Some(info)) = self.call(Call::UserInfo(*user)).await else { continue };
+            stale.extend(info.policies);
+            self.call(Call::RemoveUser(*user)).await;
         }
-        self.remove_policies(&policies, &Policies::new()).await;
     }
 
-    async fn remove_minio_groups(&self, life: Unique) -> Result<()> {
+    async fn remove_minio_groups(&self, life: Unique, stale: &mut Policies) -> Result<()> {
         for group in ROLES.map(|role| (life, role)) {
             let Answer::GroupInfo(Some((policies, members))) = self.call(Call::GroupInfo(group)).await else {
                 continue;
             };
+            stale.extend(policies);
             for member in members {
                 self.call(Call::RemoveMember(group, member)).await;
             }
             if self.call(Call::RemoveGroup(group)).await != Answer::Done {
                 return Err(Failed::Conflict);
             }
-            self.remove_policies(&policies, &Policies::new()).await;
         }
         Ok(())
     }
@@ -667,22 +683,15 @@ impl Writer {
             Some(false) => self.settle_group(None).await?,
             None => {}
         }
-        if self.without == Without::RemovingStrays {
-            return Ok(());
-        }
-        // Whatever is there and was in the ledger by then.
-        let Answer::All(users, groups, policies) = self.call(Call::List).await else { unreachable!() };
+        // What was at MinIO and in the ledger at no moment since.
+        let Answer::All(users, policies, emptied) = self.call(Call::List).await else { unreachable!() };
         let (user, group) = (self.read_user().await, self.read_group().await);
         let wanted = World::as_it_should_be(&Ledger { user, group });
-        for stray in users.iter().filter(|user| !wanted.users.contains_key(user)) {
-            self.call(Call::RemoveUser(*stray)).await;
+        for leftover in users.iter().filter(|user| !wanted.users.contains_key(user)) {
+            self.call(Call::RemoveUser(*leftover)).await;
         }
-        for stray in groups.iter().filter(|group| !wanted.groups.contains_key(group)) {
-            let Answer::GroupInfo(Some((_, members))) = self.call(Call::GroupInfo(*stray)).await else { continue };
-            for member in members {
-                self.call(Call::RemoveMember(*stray, member)).await;
-            }
-            self.call(Call::RemoveGroup(*stray)).await;
+        for policy in emptied.intersection(&wanted.policies) {
+            self.call(Call::PutPolicy(*policy)).await;
         }
         self.remove_policies(&policies, &wanted.policies).await;
         Ok(())

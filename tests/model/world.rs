@@ -97,6 +97,8 @@ pub struct World {
     pub emptied: Policies,
     /// MinIO users that were made, by the ledger's word: of others nobody has keys.
     pub made: BTreeSet<Unique>,
+    /// MinIO users that were removed. Should one come back, so do its keys.
+    pub gone: BTreeSet<Unique>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -140,6 +142,7 @@ pub enum Call {
     RemovePolicy(Policy),
     AttachToUser(Unique, Policies),
     AttachToGroup(MinioGroup, Policies),
+    /// The users with policies, all policies, and those that say something else than their names.
     List,
 }
 
@@ -152,7 +155,7 @@ pub enum Answer {
     Group(Option<GroupDoc>),
     UserInfo(Option<MinioUser>),
     GroupInfo(Option<(Policies, BTreeSet<Unique>)>),
-    All(BTreeSet<Unique>, BTreeSet<MinioGroup>, Policies),
+    All(BTreeSet<Unique>, Policies, Policies),
 }
 
 impl UserDoc {
@@ -169,9 +172,7 @@ impl GroupDoc {
     pub fn policy(&self, role: Role) -> Policy {
         let reach = match role {
             Role::Reader => WORKSPACE_READ | if self.shared { SHARED_READ } else { 0 },
-            Role::Writer => {
-                WORKSPACE_READ | WORKSPACE_WRITE | if self.shared { SHARED_READ | SHARED_WRITE } else { 0 }
-            }
+            Role::Writer => WORKSPACE_READ | WORKSPACE_WRITE | if self.shared { SHARED_READ | SHARED_WRITE } else { 0 },
         };
         Policy { of: Subject::Group(self.life, role), reach }
     }
@@ -190,9 +191,8 @@ impl Ledger {
 impl World {
     /// What each MinIO user reaches.
     pub fn reach(&self) -> BTreeMap<Unique, Reach> {
-        let says = |policies: &Policies| {
-            policies.difference(&self.emptied).fold(0, |reach, policy| reach | policy.reach)
-        };
+        let says =
+            |policies: &Policies| policies.difference(&self.emptied).fold(0, |reach, policy| reach | policy.reach);
         let by_groups = |user: &MinioUser| {
             user.member_of.iter().filter_map(|group| self.groups.get(group)).fold(0, |reach, of| reach | says(of))
         };
@@ -226,11 +226,25 @@ impl World {
             wanted.policies.retain(|policy| !theirs.contains(policy));
             world.policies.retain(|policy| !theirs.contains(policy));
         }
+        // Left over, of no use to anybody, and never used again: the reconciler tells of them and cannot know whose they are.
+        world.users.retain(|name, user| {
+            wanted.users.contains_key(name) || !user.policies.is_empty() || !user.member_of.is_empty()
+        });
+        let members: Vec<MinioGroup> = world.users.values().flat_map(|user| user.member_of.clone()).collect();
+        world.groups.retain(|name, policies| {
+            let is_left_over = !wanted.groups.contains_key(name) && !members.contains(name);
+            if is_left_over {
+                world.policies.retain(|policy| !policies.contains(policy));
+            }
+            !is_left_over
+        });
         wanted.emptied.clone_from(&self.emptied);
         wanted.made.clone_from(&self.made);
+        wanted.gone.clone_from(&self.gone);
         let is_unfinished = self.ledger.user.as_ref().is_some_and(|user| user.state == State::Deleting)
             || self.ledger.group.as_ref().is_some_and(|group| group.deleting);
-        let emptied = self.users.values().filter(|user| user.enabled).any(|user| !user.policies.is_disjoint(&self.emptied));
+        let emptied =
+            self.users.values().filter(|user| user.enabled).any(|user| !user.policies.is_disjoint(&self.emptied));
         !is_unfinished && !emptied && world == wanted
     }
 
@@ -257,7 +271,9 @@ impl World {
                 None => return Answer::Not,
             },
             Call::RemoveUser(user) => {
-                self.users.remove(user);
+                if self.users.remove(user).is_some() {
+                    self.gone.insert(*user);
+                }
             }
             Call::AddMember(group, user) => match self.users.get_mut(user) {
                 Some(user) => {
@@ -309,8 +325,9 @@ impl World {
                 Some(_) | None => return Answer::Not,
             },
             Call::List => {
-                let users = self.users.keys().copied().collect();
-                return Answer::All(users, self.groups.keys().copied().collect(), self.policies.clone());
+                let with_policies = self.users.iter().filter(|(_, user)| !user.policies.is_empty());
+                let names = with_policies.map(|(name, _)| *name).collect();
+                return Answer::All(names, self.policies.clone(), self.emptied.clone());
             }
         }
         Answer::Done
