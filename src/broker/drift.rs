@@ -166,7 +166,9 @@ impl Drift {
             Kind::UserMissing => format!("MinIO has no user `{at}`"),
             Kind::UserDisabled => format!("the MinIO user `{at}` is disabled, and the account is not"),
             Kind::UserEnabled => format!("the MinIO user `{at}` is enabled, and the account is disabled"),
-            Kind::UserRetired => format!("the MinIO user `{at}`, of an earlier generation, is still to be deleted"),
+            Kind::UserRetired => {
+                format!("the MinIO user `{at}`, of an earlier generation or a deleted account, is still to be deleted")
+            }
             Kind::SecretNotOurs => format!("the MinIO user `{at}` has a secret that is not ours"),
             Kind::GroupMissing => format!("MinIO has no group `{at}`"),
             Kind::GroupDisabled => format!("the MinIO group `{at}` is disabled"),
@@ -272,6 +274,12 @@ impl Broker {
         let policies = self.user_policies(doc);
         let hinted = doc.groups.iter().filter_map(|group| look.groups.get(&group.key()));
         let Some(wanted) = Wanted::of(doc, hinted, &policies) else {
+            let generations = [Some(&doc.session_user), doc.key_user.as_ref()].into_iter().flatten();
+            for user in generations.map(|generation| text(&generation.user)) {
+                if look.at_minio.users.contains_key(&user) {
+                    add(Kind::UserRetired, &user, "");
+                }
+            }
             return add(unfinished(doc.purging), &of.to_string(), "");
         };
         for retired in &doc.retired {
@@ -328,6 +336,11 @@ impl Broker {
         let of = Principal::Group(doc.group.clone());
         let mut add = |kind, at: &str, thing: &str| found.add(kind, Some(&of), at, thing);
         if doc.deleting {
+            for (group, _) in self.group_policies(doc) {
+                for member in look.at_minio.groups.get(group.as_str()).iter().flat_map(|info| &info.members) {
+                    add(Kind::MemberTooMany, group.as_str(), member);
+                }
+            }
             return add(unfinished(doc.purging), &of.to_string(), "");
         }
         for path in self.lake.workspace(&doc.group) {

@@ -170,15 +170,17 @@ impl Broker {
     ) -> Result<Seen, Error> {
         // First of all: these are to lose what they have.
         let mut seen = self.remove_retired(doc, stale).await?;
-        let generations = [Some(&doc.session_user), doc.key_user.as_ref()].into_iter().flatten();
+        let generations: Vec<&Generation> =
+            [Some(&doc.session_user), doc.key_user.as_ref()].into_iter().flatten().collect();
+        let users: Vec<&MinioUser> = generations.iter().map(|generation| &generation.user).collect();
         if doc.state == AccountState::Deleting {
-            self.remove_minio_users(generations.map(|generation| &generation.user), stale).await?;
+            self.remove_minio_users(&users, stale).await?;
             return Ok(seen);
         }
         // Before the groups are read: who is taken out of one in between is not added again.
-        let infos = all(generations.clone().map(|generation| self.minio.user(&generation.user))).await?;
+        let infos = all(users.into_iter().map(|user| self.minio.user(user))).await?;
         let Some(wanted) = Wanted::of(doc, self.hinted_groups(doc).await?, policies) else { return Ok(seen) };
-        for (generation, info) in generations.zip(infos) {
+        for (generation, info) in generations.into_iter().zip(infos) {
             if self.settle_generation(doc, generation, info, &wanted, secret, stale).await? == Seen::Changed {
                 seen = Seen::Changed;
             }
@@ -308,7 +310,7 @@ impl Broker {
         if doc.retired.is_empty() {
             return Ok(Seen::AsItShouldBe);
         }
-        self.remove_minio_users(&doc.retired, stale).await?;
+        self.remove_minio_users(&doc.retired.iter().collect::<Vec<_>>(), stale).await?;
         self.change_user(doc, |now| now.retired.retain(|user| !doc.retired.contains(user))).await?;
         Ok(Seen::Changed)
     }
@@ -355,11 +357,7 @@ impl Broker {
     }
 
     /// Takes MinIO users away, with their sessions and keys. Their policies are stale then.
-    async fn remove_minio_users(
-        &self,
-        users: impl IntoIterator<Item = &MinioUser>,
-        stale: &mut BTreeSet<String>,
-    ) -> Result<(), Error> {
+    async fn remove_minio_users(&self, users: &[&MinioUser], stale: &mut BTreeSet<String>) -> Result<(), Error> {
         for user in users {
             let Some(info) = self.minio.user(user).await? else { continue };
             stale.extend(names(&info.policy_name));
