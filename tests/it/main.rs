@@ -5,6 +5,7 @@ mod agent;
 mod aws;
 mod clients;
 mod console;
+mod crashes;
 mod credential_process;
 mod decisions;
 mod drift;
