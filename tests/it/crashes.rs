@@ -64,8 +64,8 @@ struct Scene {
 #[derive(Debug, PartialEq, Eq)]
 struct Seen(Vec<String>);
 
-/// What these keys may do: one flag a probe.
-type Decisions = Vec<(&'static str, Vec<bool>)>;
+/// What keys may do: `+` or `-` for each probe.
+type Decisions = Vec<(&'static str, String)>;
 
 /// A clock that goes before the others: what broke off a minute ago is no change under way.
 struct Later;
@@ -208,7 +208,7 @@ impl Scene {
 
     async fn decisions(&self, keys: &[(&'static str, Keys)]) -> Decisions {
         let decide = keys.iter().map(async |(of, keys)| {
-            let mut allowed = Vec::new();
+            let mut allowed = String::new();
             for folder in [
                 "users-warehouse/alice/x/",
                 "users-warehouse/alice/y/",
@@ -220,8 +220,12 @@ impl Scene {
                 "groups-warehouse/BER/",
             ] {
                 let folder = self.named(folder);
-                allowed.push(self.world.can_list(keys, &folder).await);
-                allowed.push(self.world.can_put(keys, &format!("{folder}probe")).await);
+                for is_allowed in [
+                    self.world.can_list(keys, &folder).await,
+                    self.world.can_put(keys, &format!("{folder}probe")).await,
+                ] {
+                    allowed.push(if is_allowed { '+' } else { '-' });
+                }
             }
             (*of, allowed)
         });
@@ -358,6 +362,19 @@ struct After {
     new: Decisions,
 }
 
+impl After {
+    /// What is here and not there, and what is there and not here.
+    fn difference(&self, other: &Self) -> Vec<String> {
+        let lines = |world: &Self| {
+            let decisions = world.old.iter().chain(&world.new).map(|(of, decisions)| format!("{of} {decisions}"));
+            world.seen.0.iter().cloned().chain(decisions).collect::<Vec<String>>()
+        };
+        let (here, there) = (lines(self), lines(other));
+        let more = here.iter().filter(|line| !there.contains(line)).map(|line| format!("+ {line}"));
+        more.chain(there.iter().filter(|line| !here.contains(line)).map(|line| format!("- {line}"))).collect()
+    }
+}
+
 /// How it is when these were done and nobody was killed.
 async fn after(kind: &Kind, done: &[Request]) -> After {
     let scene = Scene::new(kind).await;
@@ -379,14 +396,15 @@ async fn at_every_point(name: &str, kind: Kind) {
     let prefixes = (0..=kind.change.len()).map(|done| after(&kind, &kind.change[..done]));
     let allowed: Vec<After> = stream::iter(prefixes).buffered(SIDE_BY_SIDE).collect().await;
     let gives = |of: &str, probe: usize| {
-        allowed.iter().flat_map(|world| &world.old).any(|(other, decisions)| *other == of && decisions[probe])
+        let mut decisions = allowed.iter().flat_map(|world| &world.old);
+        decisions.any(|(other, decisions)| *other == of && decisions.as_bytes()[probe] == b'+')
     };
     let mut points = stream::iter(FIRST_POINT..).map(async |point| {
         let scene = Scene::new(&kind).await;
         let was_killed = scene.ask_until_killed(&kind.change, point).await;
         for (of, decisions) in scene.decisions(&scene.old).await {
-            for (probe, is_allowed) in decisions.into_iter().enumerate() {
-                assert!(!is_allowed || gives(of, probe), "{name}, killed at {point}: {of} may {probe}");
+            for (probe, _) in decisions.match_indices('+') {
+                assert!(gives(of, probe), "{name}, killed at {point}: {of} may {decisions}");
             }
         }
         if let Some((user, _)) = scene.ledger().await.iter().find(|(_, document)| document.contains("\"purging\":true"))
@@ -394,13 +412,14 @@ async fn at_every_point(name: &str, kind: Kind) {
             // Data is deleted by who asked for that, only: nobody has any access, and asking again finishes it.
             scene.start_again().await;
             for (of, decisions) in scene.decisions(&scene.old).await {
-                assert!(!decisions.contains(&true), "{name}, killed at {point}: {user} is half deleted, and {of} may");
+                assert!(!decisions.contains('+'), "{name}, killed at {point}: {user} is half deleted, and {of} may");
             }
             scene.ask_all(&kind.change).await;
         }
         let after = settled(scene).await;
+        let differs = |world| format!("{:#?}", after.difference(world));
         let is_one = allowed.contains(&after);
-        assert!(is_one, "{name}, killed at {point}: {after:#?}\nis none of {allowed:#?}");
+        assert!(is_one, "{name}, killed at {point}: {}", allowed.iter().map(differs).collect::<String>());
         was_killed
     });
     let points_hit = points.by_ref().buffered(SIDE_BY_SIDE).take_while(|was_killed| std::future::ready(*was_killed));
@@ -421,9 +440,9 @@ fn member(role: &str) -> Value {
     json!({"add_members": [{"username": "bob", "role": role}]})
 }
 
-fn share(path: &str, access: &str) -> Request {
-    let body = json!({"path": path, "with_users": ["bob"], "with_groups": ["KBase"], "access": access});
-    post("alice", "/users/alice/share", body)
+/// Alice shares a folder with bob (`with_users`) or with KBase (`with_groups`).
+fn share(path: &str, with: &str, name: &str, access: &str) -> Request {
+    post("alice", "/users/alice/share", json!({"path": path, with: [name], "access": access}))
 }
 
 fn with(before: Vec<Request>, change: Vec<Request>) -> Kind {
@@ -439,21 +458,24 @@ async fn each(kinds: Vec<(&str, Kind)>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn shares() {
     let unshare = json!({"path": "users-warehouse/alice/x/", "from_users": ["bob"]});
-    let ends = Timestamp::now() + 1.second();
+    let unshare_group = json!({"path": "users-warehouse/alice/y/", "from_groups": ["KBase"]});
+    let y = share("users-warehouse/alice/y/", "with_groups", "KBase", "write");
+    let join = post("dana", "/groups/KBase", member("writer"));
     each(vec![
-        ("share", with(vec![], vec![share("users-warehouse/alice/y/", "write")])),
-        ("share again", with(vec![], vec![share("users-warehouse/alice/x/", "write")])),
-        ("unshare", with(vec![], vec![post("alice", "/users/alice/unshare", unshare)])),
+        ("shared", with(vec![], vec![share("users-warehouse/alice/y/", "with_users", "bob", "read")])),
+        ("shared to write", with(vec![], vec![share("users-warehouse/alice/x/", "with_users", "bob", "write")])),
+        ("shared with a group", with(vec![join.clone()], vec![y.clone()])),
+        ("unshared", with(vec![], vec![post("alice", "/users/alice/unshare", unshare)])),
+        ("unshared with a group", with(vec![join, y], vec![post("alice", "/users/alice/unshare", unshare_group)])),
     ])
     .await;
-    let _ = ends;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn groups() {
     let join = |role| post("dana", "/groups/KBase", member(role));
     let leave = post("dana", "/groups/KBase", json!({"remove_members": ["bob"]}));
-    let shared = || vec![share("users-warehouse/alice/y/", "write"), join("writer")];
+    let shared = || vec![share("users-warehouse/alice/y/", "with_groups", "KBase", "write"), join("writer")];
     each(vec![
         ("a group made", with(vec![], vec![post("dana", "/groups/BER", member("reader"))])),
         ("member in", with(vec![], vec![join("writer")])),
