@@ -10,7 +10,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
 
 use crate::{
-    broker::SessionLimits,
+    broker::{Audit, SessionLimits, Sink},
     identity::{JwtIssuer, KbaseConfig, OidcAuthenticator},
     lake::{Lake, MIN_LIFETIME, Scope},
     minio::{MinioConfig, PREFIX},
@@ -32,6 +32,7 @@ pub struct Config {
     pub sessions: SessionLimits,
     /// Where MinIO's console listens, if browsers are to be led to it.
     pub console_url: Option<Url>,
+    pub audit: Audit,
     /// How long after a look for drift the next one is; zero: never.
     pub reconcile_every: Duration,
 }
@@ -65,6 +66,8 @@ struct File {
     default_scope: Option<String>,
     policies: Option<String>,
     console_url: Option<String>,
+    audit: Option<String>,
+    audit_required: Option<bool>,
     reconcile_every: Option<u64>,
 }
 
@@ -124,10 +127,7 @@ impl Config {
         let required_roles: BTreeSet<String> =
             r.list("REQUIRED_ROLES", file.required_roles).into_iter().flatten().collect();
         let admin_roles: BTreeSet<String> = r.list("ADMIN_ROLES", file.admin_roles).into_iter().flatten().collect();
-        let require_mfa = match r.text("REQUIRE_MFA", file.require_mfa.map(|on| on.to_string())) {
-            None => false,
-            Some(text) => r.parse("REQUIRE_MFA", &text).unwrap_or_default(),
-        };
+        let require_mfa = r.flag("REQUIRE_MFA", file.require_mfa);
         let kbase = r.text("KBASE_AUTH_URL", file.kbase_auth_url).and_then(|text| {
             let url = r.parse("KBASE_AUTH_URL", &text)?;
             let (required_roles, admin_roles) = (required_roles.clone(), admin_roles.clone());
@@ -191,6 +191,15 @@ impl Config {
                 Scope::Granted
             }
         };
+        let sink = match r.text("AUDIT", file.audit).as_deref() {
+            None | Some("log") => Sink::Log,
+            Some("stdout") => Sink::Stdout,
+            Some(path) => Sink::File(path.into()),
+        };
+        let audit = Audit { sink, required: r.flag("AUDIT_REQUIRED", file.audit_required) };
+        if audit.required && audit.sink == Sink::Log {
+            r.mistakes.push("LAKEPASS_AUDIT_REQUIRED needs LAKEPASS_AUDIT: `stdout`, or the path of a file".into());
+        }
         match (r.mistakes.is_empty(), listen, url, root_user, root_password, lake, templates) {
             (true, Some(listen), Some(url), Some(root_user), Some(root_password), Some(lake), Some(templates)) => {
                 Ok(Self {
@@ -204,6 +213,7 @@ impl Config {
                     jwt_issuers,
                     sessions: SessionLimits { default, max, default_scope },
                     console_url,
+                    audit,
                     reconcile_every,
                 })
             }
@@ -223,6 +233,12 @@ impl Reader<'_> {
             self.mistakes.push(format!("LAKEPASS_{name} is needed"));
         }
         text
+    }
+
+    /// `true` or `false`, which is the default.
+    fn flag(&mut self, name: &str, from_file: Option<bool>) -> bool {
+        let text = self.text(name, from_file.map(|on| on.to_string()));
+        text.and_then(|text| self.parse(name, &text)).unwrap_or_default()
     }
 
     /// From the environment, with commas between.
@@ -318,6 +334,7 @@ mod tests {
                 ("LAKEPASS_HOME_TEMPLATES", "x/{user},x/{user}"),
                 ("LAKEPASS_SESSION_DEFAULT", "60"),
                 ("LAKEPASS_DEFAULT_SCOPE", "all"),
+                ("LAKEPASS_AUDIT_REQUIRED", "true"),
                 ("LAKEPASS_RECONCILE_EVERY", "daily"),
                 ("LAKEPASS_POLICIES", "/nonexistent"),
                 ("LAKEPASS_KEY_FILE", "/nonexistent"),
@@ -334,6 +351,7 @@ mod tests {
             "MINIO_ROOT_PASSWORD",
             "LEDGER_BUCKET",
             "HOME_TEMPLATES",
+            "AUDIT_REQUIRED",
             "SESSION_DEFAULT",
             "DEFAULT_SCOPE",
             "RECONCILE_EVERY",

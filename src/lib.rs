@@ -22,7 +22,14 @@ pub fn app(config: config::Config) -> anyhow::Result<http::App> {
     let console = config.console_url.map(http::Console::new).transpose()?;
     let broker =
         broker::Broker::new(minio, config.ledger_bucket, config.lake, config.templates, config.sessions, clock.clone());
-    Ok(http::App { broker: Arc::new(broker), authenticator: Arc::new(authenticator), clock, s3_endpoint, console })
+    Ok(http::App {
+        broker: Arc::new(broker),
+        authenticator: Arc::new(authenticator),
+        clock,
+        audit: Arc::new(config.audit),
+        s3_endpoint,
+        console,
+    })
 }
 
 /// Does what is due without a request, as long as the process lives: makes the buckets, takes back what has ended, and

@@ -8,11 +8,11 @@ use clap::{Args, Parser, Subcommand};
 use lakepass::{
     SystemClock,
     agent::{self, AgentOptions, BrokerClient, CredentialsOptions, TokenSource, UseOfCache},
-    broker::Mended,
+    broker::{Broker, Mended, Run},
     config::Config,
     dev::{self, DevOptions},
     http,
-    minio::Listing,
+    minio::{Listing, Status},
 };
 use tokio::{
     net::TcpListener,
@@ -39,6 +39,13 @@ enum Command {
         #[arg(long)]
         config: Option<PathBuf>,
     },
+    /// Export the ledger, or restore it: who is in which group, and what was given to whom. It holds no secret.
+    Ledger {
+        #[arg(long)]
+        config: Option<PathBuf>,
+        #[command(subcommand)]
+        what: LedgerCommand,
+    },
     /// Say what differs between the ledger and MinIO. The exit status is 3 if anything does.
     Drift {
         #[arg(long)]
@@ -51,6 +58,15 @@ enum Command {
         /// Only say what differs.
         #[arg(long)]
         dry_run: bool,
+    },
+    /// Read people, groups and shares that another tool made at this MinIO (`user-home-policy-…`, `group-policy-…`) into
+    /// the ledger, and say what would not be the same. The exit status is 3 if anything would not.
+    Import {
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Do it: without this, nothing is written.
+        #[arg(long)]
+        apply: bool,
     },
     /// Run a demo on this machine: a real MinIO, a KBase auth service, the broker, a lake with people in it.
     Dev {
@@ -98,6 +114,19 @@ enum Command {
     },
 }
 
+#[derive(Subcommand)]
+enum LedgerCommand {
+    /// Print every document, one a line.
+    Export,
+    /// Say what restoring these documents would change; with --apply, do it.
+    Restore {
+        /// What `export` printed, or some of its lines.
+        file: PathBuf,
+        #[arg(long)]
+        apply: bool,
+    },
+}
+
 /// The broker, and what it is asked for.
 #[derive(Args)]
 struct BrokerArguments {
@@ -140,8 +169,18 @@ async fn main() -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Drift { config } | Command::Reconcile { config, dry_run: true } => return drift(config).await,
         Command::Reconcile { config, dry_run: false } => return reconcile(config).await,
+        Command::Import { config, apply } => return import(config, apply).await,
         Command::Serve { config } => serve(config, shutdown).await,
         Command::Check { config } => check(config).await,
+        Command::Ledger { config, what } => {
+            let broker = lakepass::app(Config::load(config.as_deref(), &env)?)?.broker;
+            match what {
+                LedgerCommand::Export => export(&broker).await,
+                LedgerCommand::Restore { file, apply } => {
+                    restore(&broker, &file, if apply { Run::Real } else { Run::Dry }).await
+                }
+            }
+        }
         Command::Dev { dir, listen, minio_listen, console_listen, ready_file } => {
             let tools = PathBuf::from(".tools/bin");
             dev::run(DevOptions { dir, tools, listen, minio_listen, console_listen, ready_file }, shutdown).await
@@ -174,6 +213,31 @@ async fn check(file: Option<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn export(broker: &Broker) -> anyhow::Result<()> {
+    let export = broker.export_ledger().await?;
+    let mut out = std::io::stdout().lock();
+    for record in &export.records {
+        serde_json::to_writer(&mut out, record)?;
+        writeln!(out)?;
+    }
+    if !export.damaged.is_empty() {
+        bail!("the rest is printed, but these documents are damaged: {}", export.damaged.join(", "));
+    }
+    Ok(())
+}
+
+async fn restore(broker: &Broker, file: &std::path::Path, run: Run) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(file)?;
+    let records = text.lines().map(serde_json::from_str).collect::<Result<Vec<_>, _>>()?;
+    for (path, what) in broker.restore_ledger(&records, run).await? {
+        println!("{path}: {}", format!("{what:?}").to_lowercase());
+    }
+    if run == Run::Dry {
+        println!("Nothing was changed: --apply does it.");
+    }
+    Ok(())
+}
+
 async fn drift(file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let broker = lakepass::app(Config::load(file.as_deref(), &env)?)?.broker;
     let drift = broker.drift().await?;
@@ -196,6 +260,30 @@ async fn reconcile(file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     }
     let all_done = repairs.iter().all(|repair| matches!(repair.mended, Mended::Done));
     Ok(exit(all_done, "MinIO is as the ledger says."))
+}
+
+async fn import(file: Option<PathBuf>, apply: bool) -> anyhow::Result<ExitCode> {
+    let broker = lakepass::app(Config::load(file.as_deref(), &env)?)?.broker;
+    let mut import = broker.plan_import().await?;
+    for (user, status) in &import.users {
+        println!("user {user}{}", if *status == Status::Disabled { " (disabled)" } else { "" });
+    }
+    for (group, members) in &import.groups {
+        let members: Vec<String> = members.iter().map(|(user, role)| format!("{user} ({})", role.name())).collect();
+        println!("group {group}: {}", members.join(", "));
+    }
+    for ((to, path), access) in &import.grants {
+        println!("grant to {to}: {path} ({})", access.name());
+    }
+    if apply {
+        broker.prepare().await?;
+        import.notes.extend(broker.apply_import(&import).await?);
+    }
+    for note in &import.notes {
+        println!("NOT THE SAME: {note}");
+    }
+    println!("{}", if apply { "This is in the ledger now." } else { "Nothing was written: `--apply` does it." });
+    Ok(if import.notes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERS) })
 }
 
 fn exit(is_well: bool, word: &str) -> ExitCode {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Broker, Error, Standing, all};
+use super::{Broker, Error, Standing, all, if_readable};
 use crate::{
     identity::{Identity, Username},
     lake::{GroupName, LakePath, Owner, Principal, Role},
@@ -17,6 +17,8 @@ pub struct AccessReport {
     pub users: Vec<(Username, Standing)>,
     /// Groups with access, members or not.
     pub groups: Vec<(GroupName, Standing)>,
+    /// Whose records are damaged: they may have access as well.
+    pub unreadable: BTreeSet<Principal>,
 }
 
 impl Broker {
@@ -31,7 +33,8 @@ impl Broker {
             Owner::User(user) => {
                 super::require_self(actor, user).map_err(|_| refused())?;
                 candidates.insert(Principal::User(user.clone()));
-                candidates.extend(self.ledger.read::<UserDoc>(user).await?.map(|doc| doc.given).unwrap_or_default());
+                let doc = if_readable(self.ledger.read::<UserDoc>(user).await)?.flatten();
+                candidates.extend(doc.map(|doc| doc.given).unwrap_or_default());
             }
             Owner::Group(group) => {
                 let doc = self.ledger.read::<GroupDoc>(group).await?.filter(|doc| doc.group == *group);
@@ -49,15 +52,22 @@ impl Broker {
         let meets = |standing: &Standing| standing.path.covers(path) || path.covers(&standing.path);
         let mut groups = Vec::new();
         let mut users: BTreeSet<Username> = BTreeSet::new();
-        let docs = candidates.iter().filter_map(|principal| match principal {
-            Principal::Group(group) => Some(self.ledger.read::<GroupDoc>(group)),
-            Principal::User(user) => {
-                users.insert(user.clone());
-                None
+        let mut unreadable = BTreeSet::new();
+        let mut of_groups = Vec::new();
+        for principal in candidates {
+            match principal {
+                Principal::Group(group) => of_groups.push(group),
+                Principal::User(user) => {
+                    users.insert(user);
+                }
             }
-        });
-        let docs = all(docs.collect::<Vec<_>>()).await?;
-        for doc in docs.into_iter().flatten().filter(|doc| !doc.deleting) {
+        }
+        let docs = all(of_groups.iter().map(async |group| if_readable(self.ledger.read::<GroupDoc>(group).await)));
+        let docs = docs.await?;
+        unreadable.extend(
+            of_groups.into_iter().zip(&docs).filter(|(_, doc)| doc.is_none()).map(|(group, _)| Principal::Group(group)),
+        );
+        for doc in docs.into_iter().flatten().flatten().filter(|doc| !doc.deleting) {
             let standing = super::standing::of_group(&self.lake, &doc, self.now());
             let open: Vec<Standing> = standing.into_iter().filter(meets).collect();
             if !open.is_empty() {
@@ -65,16 +75,25 @@ impl Broker {
                 groups.extend(open.into_iter().map(|standing| (doc.group.clone(), standing)));
             }
         }
-        let of_users = users.into_iter().map(async |user| {
-            let Some(doc) = self.ledger.read::<UserDoc>(&user).await? else { return Ok(Vec::new()) };
+        let of_users = all(users.iter().map(async |user| {
+            let Some(doc) = if_readable(self.ledger.read::<UserDoc>(user).await)? else { return Ok(None) };
+            let Some(doc) = doc else { return Ok(Some(Vec::new())) };
             let open = self.standing(&doc).await?.into_iter().filter(meets);
-            Ok::<_, Error>(open.map(|standing| (user.clone(), standing)).collect::<Vec<_>>())
-        });
-        let users = all(of_users).await?.into_iter().flatten().collect();
-        Ok(AccessReport { path: path.clone(), owner, users, groups })
+            Ok::<_, Error>(Some(open.collect::<Vec<Standing>>()))
+        }));
+        let mut open = Vec::new();
+        for (user, standing) in users.iter().zip(of_users.await?) {
+            match standing {
+                None => {
+                    unreadable.insert(Principal::User(user.clone()));
+                }
+                Some(standing) => open.extend(standing.into_iter().map(|standing| (user.clone(), standing))),
+            }
+        }
+        Ok(AccessReport { path: path.clone(), owner, users: open, groups, unreadable })
     }
 
-    async fn everybody(&self) -> Result<Vec<Principal>, Error> {
+    pub(super) async fn everybody(&self) -> Result<Vec<Principal>, Error> {
         let (users, groups) = self.ledger.all_names().await?;
         let users = users.iter().filter_map(|name| name.parse().ok()).map(Principal::User);
         Ok(users.chain(groups.iter().filter_map(|name| name.parse().ok()).map(Principal::Group)).collect())

@@ -1,7 +1,86 @@
-//! The audit log: one line a decision that matters.
+//! The audit log: one line of JSON a decision that matters.
+
+use std::{cell::RefCell, collections::BTreeMap, io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf, sync::Arc};
+
+use jiff::Timestamp;
+use serde::Serialize;
 
 use super::Error;
-use crate::identity::Identity;
+use crate::{
+    identity::{Identity, Username},
+    minio::{CALL_LIMIT, ledger},
+};
+
+/// Where audit lines go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Sink {
+    /// Into the log, with the target `lakepass::audit`.
+    #[default]
+    Log,
+    Stdout,
+    /// Opened for each line, so that it may be rotated at any time.
+    File(PathBuf),
+}
+
+/// The audit log, and whether anything may be done that is not in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Audit {
+    pub sink: Sink,
+    /// Nothing is done whose line cannot be written: a line is written before it too, whose result is `begun`.
+    pub required: bool,
+}
+
+#[derive(Clone, Default)]
+struct Context {
+    audit: Arc<Audit>,
+    request_id: String,
+}
+
+/// What a deed says of itself.
+#[derive(Default)]
+struct Notes {
+    access_key: Option<String>,
+    minio_user: Option<String>,
+    owner: Option<Username>,
+    failed: BTreeMap<String, String>,
+}
+
+tokio::task_local! {
+    static CONTEXT: Context;
+    static NOTES: RefCell<Notes>;
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time: Timestamp,
+    request_id: &'a str,
+    user: &'a Username,
+    admin: bool,
+    /// In whose name, if not in the user's own.
+    #[serde(skip_serializing_if = "Option::is_none", rename = "as")]
+    owner: Option<&'a Username>,
+    action: &'a str,
+    subject: &'a str,
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// For whom it failed, if it did not for others.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    failed: BTreeMap<String, String>,
+    /// Of keys that were given. MinIO's own audit log has it too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    minio_user: Option<&'a str>,
+    /// The documents that were changed, with their revisions; none for one that was deleted.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    ledger: BTreeMap<String, Option<u64>>,
+}
+
+/// Answers a request; lines that are written meanwhile have its id.
+pub async fn for_request<T>(audit: Arc<Audit>, request_id: String, answer: impl Future<Output = T>) -> T {
+    CONTEXT.scope(Context { audit, request_id }, answer).await
+}
 
 /// Does something to its end, whether the caller waits for it or not, and says in the audit log who did what to what, and
 /// how it ended. A caller who hangs up leaves no change half done.
@@ -11,26 +90,112 @@ pub async fn audited<T: Send + 'static>(
     subject: String,
     deed: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
-    let by = actor.clone();
-    let task = tokio::spawn(async move {
-        let result = deed.await;
-        record(&by, action, &subject, result.as_ref().err());
+    let (by, context) = (actor.clone(), CONTEXT.try_with(Clone::clone).unwrap_or_default());
+    let task = tokio::spawn(NOTES.scope(RefCell::default(), async move {
+        let line = |result| Line::new(&context, &by, action, &subject, result);
+        if context.audit.required {
+            context.audit.write(line("begun")).await?;
+        }
+        let (result, changed) = ledger::noting(deed).await;
+        let notes = NOTES.with(RefCell::take);
+        let written = context.audit.write(Line {
+            error: result.as_ref().err().map(Error::to_string),
+            access_key: notes.access_key.as_deref(),
+            minio_user: notes.minio_user.as_deref(),
+            failed: notes.failed.clone(),
+            owner: notes.owner.as_ref().filter(|owner| **owner != by.username),
+            ledger: changed,
+            ..line(match &result {
+                Ok(_) if notes.failed.is_empty() => "done",
+                Ok(_) => "partly done",
+                Err(_) => "failed",
+            })
+        });
+        written.await?;
         result
-    });
+    }));
     task.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
-/// Says in the audit log who did what to what, and why not, if it failed.
-pub fn record(actor: &Identity, action: &'static str, subject: &str, error: Option<&Error>) {
-    let outcome = error.map_or("done".to_owned(), Error::to_string);
-    tracing::info!(
-        target: "lakepass::audit",
-        action,
-        user.name = actor.username.as_str(),
-        user.admin = actor.admin,
-        subject,
-        ok = error.is_none(),
-        outcome,
-        "decision"
-    );
+/// Says in the audit log that somebody is given keys which were issued before, or why not.
+pub async fn record_given(actor: &Identity, action: &'static str, given: Result<&str, &Error>) -> Result<(), Error> {
+    let context = CONTEXT.try_with(Clone::clone).unwrap_or_default();
+    let line =
+        Line::new(&context, actor, action, actor.username.as_str(), if given.is_ok() { "done" } else { "failed" });
+    context.audit.write(Line { access_key: given.ok(), error: given.err().map(Error::to_string), ..line }).await
+}
+
+/// The deed that is being done issues these keys.
+pub(super) fn note_keys(access_key: &str, minio_user: &str) {
+    note(|notes| {
+        notes.access_key = Some(access_key.to_owned());
+        notes.minio_user = Some(minio_user.to_owned());
+    });
+}
+
+/// The deed that is being done is done in somebody's name.
+pub(super) fn note_owner(owner: &Username) {
+    note(|notes| notes.owner = Some(owner.clone()));
+}
+
+/// The deed that is being done fails for one of those that it is for.
+pub(super) fn note_failed(whom: &str, error: &Error) {
+    note(|notes| {
+        notes.failed.insert(whom.to_owned(), error.to_string());
+    });
+}
+
+fn note(note: impl FnOnce(&mut Notes)) {
+    // Not every deed is audited: the demo lake's are not.
+    NOTES.try_with(|notes| note(&mut notes.borrow_mut())).ok();
+}
+
+impl<'a> Line<'a> {
+    fn new(context: &'a Context, by: &'a Identity, action: &'a str, subject: &'a str, result: &'static str) -> Self {
+        Self {
+            time: Timestamp::now(),
+            request_id: &context.request_id,
+            user: &by.username,
+            admin: by.admin,
+            owner: None,
+            action,
+            subject,
+            result,
+            error: None,
+            failed: BTreeMap::new(),
+            access_key: None,
+            minio_user: None,
+            ledger: BTreeMap::new(),
+        }
+    }
+}
+
+impl Audit {
+    /// [`Error::Unaudited`] only if lines are required.
+    async fn write(&self, line: Line<'_>) -> Result<(), Error> {
+        let json = serde_json::to_string(&line).unwrap_or_default();
+        let write: Box<dyn FnOnce() -> std::io::Result<()> + Send> = match &self.sink {
+            Sink::Log => {
+                tracing::info!(target: "lakepass::audit", line = json, "decision");
+                return Ok(());
+            }
+            Sink::Stdout => Box::new(move || writeln!(std::io::stdout().lock(), "{json}")),
+            Sink::File(path) => {
+                let path = path.clone();
+                Box::new(move || {
+                    let mut file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+                    file.write_all((json + "\n").as_bytes())
+                })
+            }
+        };
+        let written = tokio::time::timeout(CALL_LIMIT, tokio::task::spawn_blocking(write)).await;
+        let error = match written {
+            Ok(Ok(Ok(()))) => return Ok(()),
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(_)) | Err(_) => "the line is not written in time".to_owned(),
+        };
+        tracing::error!(error, action = line.action, result = line.result, "the audit log cannot be written");
+        metrics::counter!("lakepass_audit_lines_lost_total").increment(1);
+        if self.required { Err(Error::Unaudited) } else { Ok(()) }
+    }
 }

@@ -354,10 +354,11 @@ impl Broker {
                 add(Kind::GroupMissing, group, "");
                 continue;
             };
-            if info.status == Status::Disabled {
-                add(Kind::GroupDisabled, group, "");
+            // MinIO does not say what is attached to who is disabled.
+            match info.status {
+                Status::Enabled => policies_differ(group, &names(&info.policy), &policies, look, &mut add),
+                Status::Disabled => add(Kind::GroupDisabled, group, ""),
             }
-            policies_differ(group, &names(&info.policy), &policies, look, &mut add);
             for member in &info.members {
                 if !known.users.contains(member) && !look.is_unreadable(member) {
                     add(Kind::StrangerInGroup, group, member);

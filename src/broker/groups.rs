@@ -135,12 +135,14 @@ impl Broker {
             if known { Ok(()) } else { Err(unknown_user(&member.username)) }
         }))
         .await?;
+        // Their MinIO users are in their documents: without those, nobody could be put out.
+        all(change.remove_members.iter().map(|member| self.ledger.read::<UserDoc>(member))).await?;
         all(change.add_paths.iter().map(|(path, _)| self.may_give(actor, &actor.username, path))).await?;
         Ok(())
     }
 
     /// Notes in the user's document that they may be in the group, and says which life of the user that is.
-    async fn note_membership(&self, user: &Username, group: &GroupName) -> Result<Incarnation, Error> {
+    pub(super) async fn note_membership(&self, user: &Username, group: &GroupName) -> Result<Incarnation, Error> {
         let noted = self.ledger.update::<UserDoc, Error>(user, |doc| {
             let doc = doc.filter(|doc| doc.state != AccountState::Deleting);
             let mut doc = doc.ok_or_else(|| unknown_user(user))?;

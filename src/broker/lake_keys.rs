@@ -5,7 +5,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use super::{Broker, Error, require_self, settle::Secret, unknown_user};
+use super::{Broker, Error, audit, require_self, settle::Secret, unknown_user};
 use crate::{
     identity::{Identity, Username},
     minio::{
@@ -63,6 +63,7 @@ impl Broker {
             self.minio.remove_access_key(&key.access_key).await?;
             return Err(revoked_meanwhile(user));
         }
+        audit::note_keys(&key.access_key, key_user.user.as_str());
         Ok(IssuedLakeKey { access_key: key.access_key, secret_key })
     }
 }

@@ -5,10 +5,12 @@
 
 mod access;
 mod audit;
+mod backup;
 mod check;
 mod deletion;
 mod drift;
 mod groups;
+mod import;
 mod lake_keys;
 mod policies;
 mod reconcile;
@@ -42,9 +44,11 @@ use crate::{
 
 pub use self::{
     access::AccessReport,
-    audit::{audited, record},
+    audit::{Audit, Sink, audited, for_request, record_given},
+    backup::{Export, Record, Restored, Run},
     drift::{Drift, Kind},
     groups::{GroupChange, GroupView, Member},
+    import::{Import, Note},
     lake_keys::IssuedLakeKey,
     reconcile::{Mended, Repair},
     session_cache::CachedSession,
@@ -75,9 +79,25 @@ pub enum Error {
     PolicyTooLarge(TooLarge),
     #[error("the policy has no meaning in MinIO: a condition in it does not go with its actions, for example")]
     PolicyRefused,
+    #[error("what is decided cannot be recorded now, and nothing may be decided unrecorded: ask again later")]
+    Unaudited,
+    #[error("the lake's record `{0}` is damaged: an administrator has to restore it (`lakepass ledger restore`)")]
+    Damaged(String),
     /// `Display` is for logs alone.
     #[error(transparent)]
-    Minio(#[from] MinioError),
+    Minio(MinioError),
+}
+
+impl From<MinioError> for Error {
+    fn from(error: MinioError) -> Self {
+        match error {
+            MinioError::Damaged { what, reason } => {
+                tracing::error!(document = what, reason, "a document of the ledger is damaged");
+                Self::Damaged(what)
+            }
+            error => Self::Minio(error),
+        }
+    }
 }
 
 /// How sessions are issued.
@@ -137,10 +157,11 @@ impl Broker {
         }
     }
 
-    /// Makes the two buckets, if they are missing.
+    /// Makes the two buckets, if they are missing, and has MinIO keep every version of the ledger's documents.
     pub async fn prepare(&self) -> Result<(), Error> {
         self.minio.ensure_bucket(self.lake.bucket()).await?;
-        Ok(self.minio.ensure_bucket(self.ledger.bucket()).await?)
+        self.minio.ensure_bucket(self.ledger.bucket()).await?;
+        Ok(self.minio.keep_versions(self.ledger.bucket()).await?)
     }
 
     /// Whether MinIO does what we ask of it.
@@ -186,6 +207,14 @@ where
 }
 
 type All<F> = TryCollect<Buffered<stream::Iter<std::vec::IntoIter<F>>>, Vec<<F as TryFuture>::Ok>>;
+
+/// What was read; nothing if the document is damaged.
+fn if_readable<T>(read: Result<T, impl Into<Error>>) -> Result<Option<T>, Error> {
+    match read.map_err(Into::into) {
+        Err(Error::Damaged(_)) => Ok(None),
+        read => read.map(Some),
+    }
+}
 
 /// Refuses everybody but the user and administrators.
 fn require_self(actor: &Identity, user: &Username) -> Result<(), Error> {

@@ -19,7 +19,7 @@ use crate::{
     identity::{Identity, Username},
     lake::{GroupName, LakePath, Principal},
     minio::{
-        MinioGroup, MinioUser, Status,
+        MinioUser, Status,
         ledger::{AccountState, Document, Generation, GroupDoc, UserDoc},
     },
 };
@@ -241,10 +241,6 @@ impl Broker {
         let [readers, writers] = self.group_policies(&doc);
         self.put_again(&readers.1.into_iter().chain(writers.1).collect(), drift).await?;
         self.settle_group(group, None).await?;
-        // With the right policies only.
-        for disabled in drift.iter().filter(|drift| drift.kind == Kind::GroupDisabled) {
-            self.minio.set_group_status(&MinioGroup::from(disabled.at.clone()), Status::Enabled).await?;
-        }
         for stranger in drift.iter().filter(|drift| drift.kind == Kind::StrangerInGroup) {
             self.minio.remove_members(&stranger.at, &[&stranger.thing]).await?;
         }

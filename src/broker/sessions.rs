@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Broker, Error, Revoke, Standing, require_self,
+    Because, Broker, Error, Revoke, Standing, audit, require_self,
     session_cache::{CachedSession, SessionKey},
     settle::Secret,
     unknown_user,
@@ -83,7 +83,11 @@ impl Broker {
         if doc.state != AccountState::Enabled {
             return Err(Error::Disabled(doc.username.clone()));
         }
-        let scope = request.scope.as_ref().unwrap_or(&self.limits.default_scope);
+        let mut scope = request.scope.as_ref().unwrap_or(&self.limits.default_scope);
+        // What was given to a group whose record is damaged is not known here, but to MinIO.
+        if *scope == Scope::Granted && standing.iter().any(|s| matches!(s.because, Because::Unreadable(_))) {
+            scope = &Scope::Lake;
+        }
         let granted: Vec<(LakePath, Access)> = standing.into_iter().map(|s| (s.path, s.access)).collect();
         if let Scope::Listed(listed) = scope {
             let within = |(path, access): &&(LakePath, Access)| {
@@ -99,7 +103,7 @@ impl Broker {
 
     /// Whose session a session token is of, if it is one of these keys and may still be used.
     pub async fn session_owner(&self, access_key: &str, session_token: &str) -> Result<Option<Username>, Error> {
-        let Some(parent) = self.minio.session_parent(access_key, session_token, self.now()) else { return Ok(None) };
+        let Some(parent) = self.minio.session_parent(access_key, session_token).await? else { return Ok(None) };
         let Some(user) = parent.username() else { return Ok(None) };
         let doc = self.ledger.read::<UserDoc>(&user).await?;
         let is_theirs = |doc: &UserDoc| doc.state == AccountState::Enabled && doc.session_user.user == parent;
@@ -119,6 +123,7 @@ impl Broker {
             }
             keys => keys?,
         };
+        audit::note_keys(&keys.access_key_id, doc.session_user.user.as_str());
         Ok(IssuedSession { keys, policy })
     }
 

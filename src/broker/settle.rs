@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Broker, Error, all,
+    Broker, Error, all, if_readable,
     policies::{Policies, list, names},
 };
 use crate::{
@@ -45,6 +45,8 @@ enum Seen {
 pub(super) struct Wanted<'a> {
     pub status: Status,
     pub groups: BTreeSet<String>,
+    /// Membership of these stays as it is.
+    pub unreadable: Vec<GroupName>,
     pub policies: &'a Policies,
 }
 
@@ -64,7 +66,8 @@ impl<'a> Wanted<'a> {
             let group: &GroupDoc = group.borrow();
             MinioGroup::new(&group.group, &group.incarnation, role).as_str().to_owned()
         };
-        Some(Self { status, groups: roles(&doc.username, groups).map(group).collect(), policies })
+        let groups = roles(&doc.username, groups).map(group).collect();
+        Some(Self { status, groups, unreadable: Vec::new(), policies })
     }
 }
 
@@ -75,6 +78,14 @@ fn roles<G: Borrow<GroupDoc>>(user: &Username, groups: impl IntoIterator<Item = 
         let role = doc.members.get(user).copied().filter(|_| !doc.deleting)?;
         Some((group, role))
     })
+}
+
+/// The groups of a user.
+#[derive(Default)]
+pub(super) struct Memberships {
+    pub of: Vec<(GroupDoc, Role)>,
+    /// Whose documents are damaged: nobody can say whether the user is a member.
+    pub unreadable: Vec<GroupName>,
 }
 
 impl Broker {
@@ -149,16 +160,20 @@ impl Broker {
     }
 
     /// The groups that the user is a member of, by the groups' own word.
-    pub(super) async fn memberships(&self, doc: &UserDoc) -> Result<Vec<(GroupDoc, Role)>, Error> {
-        Ok(roles(&doc.username, self.hinted_groups(doc).await?).collect())
+    pub(super) async fn memberships(&self, doc: &UserDoc) -> Result<Memberships, Error> {
+        let (groups, unreadable) = self.hinted_groups(doc).await?;
+        Ok(Memberships { of: roles(&doc.username, groups).collect(), unreadable })
     }
 
-    /// The groups that the user may be in.
-    async fn hinted_groups(&self, doc: &UserDoc) -> Result<impl Iterator<Item = GroupDoc>, Error> {
+    /// The groups that the user may be in, and those of which nobody can say it.
+    async fn hinted_groups(&self, doc: &UserDoc) -> Result<(Vec<GroupDoc>, Vec<GroupName>), Error> {
         // Two spellings of one name are one group.
-        let groups: BTreeMap<String, &GroupName> = doc.groups.iter().map(|group| (group.key(), group)).collect();
-        let groups = all(groups.into_values().map(|group| self.ledger.read::<GroupDoc>(group))).await?;
-        Ok(groups.into_iter().flatten())
+        let hinted: BTreeMap<String, &GroupName> = doc.groups.iter().map(|group| (group.key(), group)).collect();
+        let read = async |group| if_readable(self.ledger.read::<GroupDoc>(group).await);
+        let docs = all(hinted.values().map(|group| read(group))).await?;
+        let unreadable = hinted.values().zip(&docs).filter(|(_, doc)| doc.is_none()).map(|(group, _)| (*group).clone());
+        let unreadable = unreadable.collect();
+        Ok((docs.into_iter().flatten().flatten().collect(), unreadable))
     }
 
     async fn settle_user_once(
@@ -179,7 +194,9 @@ impl Broker {
         }
         // Before the groups are read: who is taken out of one in between is not added again.
         let infos = all(users.into_iter().map(|user| self.minio.user(user))).await?;
-        let Some(wanted) = Wanted::of(doc, self.hinted_groups(doc).await?, policies) else { return Ok(seen) };
+        let (groups, unreadable) = self.hinted_groups(doc).await?;
+        let Some(wanted) = Wanted::of(doc, groups, policies) else { return Ok(seen) };
+        let wanted = Wanted { unreadable, ..wanted };
         for (generation, info) in generations.into_iter().zip(infos) {
             if self.settle_generation(doc, generation, info, &wanted, secret, stale).await? == Seen::Changed {
                 seen = Seen::Changed;
@@ -247,7 +264,11 @@ impl Broker {
         }
         let member_of: BTreeSet<String> =
             info.member_of.into_iter().filter(|group| group.starts_with(PREFIX)).collect();
-        for group in member_of.difference(&wanted.groups) {
+        let unreadable: BTreeSet<String> = wanted.unreadable.iter().map(GroupName::key).collect();
+        let may_stay = |name: &str| {
+            MinioGroup::from(name.to_owned()).group().is_some_and(|group| unreadable.contains(&group.key()))
+        };
+        for group in member_of.difference(&wanted.groups).filter(|group| !may_stay(group)) {
             seen = Seen::Changed;
             self.minio.remove_members(group, &[user.as_str()]).await?;
         }
@@ -277,8 +298,9 @@ impl Broker {
                     Default::default()
                 }
             };
+            // Of a disabled group, MinIO does not say what is attached.
             let attached = names(&info.policy);
-            if attached.iter().eq(policies.keys()) {
+            if info.status == Status::Enabled && attached.iter().eq(policies.keys()) {
                 continue;
             }
             seen = Seen::Changed;
@@ -288,6 +310,9 @@ impl Broker {
                 return Ok(Seen::Changed);
             }
             self.minio.attach_to_group(&group, &list(&policies)).await?;
+            if info.status == Status::Disabled {
+                self.minio.set_group_status(&group, Status::Enabled).await?;
+            }
         }
         Ok(seen)
     }

@@ -10,7 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Broker, Error, all, settle::Secret, standing, unknown_group, unknown_user};
+use super::{Broker, Error, all, audit, settle::Secret, standing, unknown_group, unknown_user};
 use crate::{
     identity::{Identity, Username},
     lake::{Access, Grant, GroupName, LakePath, Owner, Principal, Role},
@@ -128,6 +128,9 @@ impl Broker {
         if let Err(Error::Minio(error @ MinioError::Unavailable { .. })) = &result {
             outage.get_or_init(|| error.clone());
         }
+        if let Err(error) = &result {
+            audit::note_failed(&format!("{} {}", grantee.kind, grantee.name), error);
+        }
         Ok(Outcome { grantee: grantee.name, kind: grantee.kind, result })
     }
 
@@ -147,6 +150,7 @@ impl Broker {
     }
 
     async fn may_share(&self, actor: &Identity, owner: &Username, path: &LakePath) -> Result<OwnerLife, Error> {
+        audit::note_owner(owner);
         super::require_self(actor, owner)?;
         let not_yours = || Error::Forbidden(format!("`{path}` is not {owner}'s to share"));
         match self.lake.owner(path) {
@@ -202,7 +206,7 @@ impl Broker {
     }
 
     /// Notes in the owner's document who may have something of theirs.
-    async fn note_given(&self, owner: &OwnerLife, grantees: BTreeSet<Principal>) -> Result<(), Error> {
+    pub(super) async fn note_given(&self, owner: &OwnerLife, grantees: BTreeSet<Principal>) -> Result<(), Error> {
         let gone = || Error::Conflict("the folder's owner is being deleted".into());
         match owner {
             OwnerLife::User(user, life) => {
@@ -225,7 +229,7 @@ impl Broker {
         }
     }
 
-    async fn note_in_lake(&self, note: impl Fn(&mut LakeDoc)) -> Result<(), Error> {
+    pub(super) async fn note_in_lake(&self, note: impl Fn(&mut LakeDoc)) -> Result<(), Error> {
         let noted = self.ledger.update::<LakeDoc, Error>(&(), |doc| {
             let mut doc = doc.unwrap_or_default();
             note(&mut doc);
@@ -297,22 +301,31 @@ impl Broker {
     pub async fn remove_ended_grants(&self) -> Result<(), Error> {
         let expiring = self.ledger.read::<LakeDoc>(&()).await?.unwrap_or_default().expiring;
         all(expiring.iter().map(async |principal| {
-            let grants = match principal {
-                Principal::User(user) => self.ledger.read::<UserDoc>(user).await?.map(|doc| doc.grants),
-                Principal::Group(group) => self.ledger.read::<GroupDoc>(group).await?.map(|doc| doc.grants),
+            let remove = async {
+                let grants = self.grants_of(principal).await?.unwrap_or_default();
+                let now = self.now();
+                if grants.values().any(|grant| grant.is_over(now)) {
+                    self.take_away(principal, &[]).await
+                } else {
+                    Ok(())
+                }
             };
-            let now = self.now();
-            if !grants.unwrap_or_default().values().any(|grant| grant.is_over(now)) {
-                return Ok(());
-            }
-            match self.take_away(principal, &[]).await {
-                // They are gone, and their grants with them.
-                Err(Error::NotFound(_)) => Ok(()),
-                taken => taken,
+            match remove.await {
+                // They are gone, and their grants with them; or who restores the document says what it holds.
+                Err(Error::NotFound(_) | Error::Damaged(_)) => Ok(()),
+                removed => removed,
             }
         }))
         .await
         .map(|_| ())
+    }
+
+    /// What was given to somebody by name; nothing if they are not there.
+    pub(super) async fn grants_of(&self, principal: &Principal) -> Result<Option<BTreeMap<LakePath, Grant>>, Error> {
+        Ok(match principal {
+            Principal::User(user) => self.ledger.read::<UserDoc>(user).await?.map(|doc| doc.grants),
+            Principal::Group(group) => self.ledger.read::<GroupDoc>(group).await?.map(|doc| doc.grants),
+        })
     }
 
     /// Changes what a user or group was given, and gives the document before.

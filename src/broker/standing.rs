@@ -28,27 +28,23 @@ pub enum Because {
         role: Role,
         given: Option<Grant>,
     },
+    /// The group's record is damaged: MinIO goes on with what it was told before.
+    Unreadable(GroupName),
 }
 
 impl Standing {
     /// For people: why it is so, and so what could change it.
     pub fn reason(&self) -> String {
         let given = |grant: &Grant| {
-            format!("the grant on `{}` ({}), given by {}", self.path, spelled(grant.access), grant.given_by)
+            format!("the grant on `{}` ({}), given by {}", self.path, grant.access.name(), grant.given_by)
         };
         match &self.because {
             Because::Own => format!("`{}` is theirs", self.path),
+            Because::Unreadable(group) => format!("perhaps membership of {group}, whose record is damaged"),
             Because::Given(grant) => given(grant),
             Because::Member { group, given: None, .. } => format!("membership of {group}, whose `{}` is", self.path),
             Because::Member { group, given: Some(grant), .. } => format!("membership of {group}, by {}", given(grant)),
         }
-    }
-}
-
-fn spelled(access: Access) -> &'static str {
-    match access {
-        Access::Read => "read",
-        Access::Write => "write",
     }
 }
 
@@ -57,9 +53,13 @@ impl Broker {
     pub(super) async fn standing(&self, doc: &UserDoc) -> Result<Vec<Standing>, Error> {
         let memberships = self.memberships(doc).await?;
         let now = self.now();
-        let own = own(self.lake.home(&doc.username));
-        let by_groups = memberships.iter().flat_map(|(group, role)| by_membership(&self.lake, group, *role, now));
-        Ok(own.into_iter().chain(given(&doc.grants, now)).chain(by_groups).collect())
+        let home = own(self.lake.home(&doc.username));
+        let by_groups = memberships.of.iter().flat_map(|(group, role)| by_membership(&self.lake, group, *role, now));
+        let unreadable = memberships.unreadable.iter().flat_map(|group| {
+            let perhaps = Because::Unreadable(group.clone());
+            own(self.lake.workspace(group)).into_iter().map(move |own| Standing { because: perhaps.clone(), ..own })
+        });
+        Ok(home.into_iter().chain(given(&doc.grants, now)).chain(by_groups).chain(unreadable).collect())
     }
 }
 
@@ -77,7 +77,7 @@ fn by_membership(lake: &Lake, doc: &GroupDoc, role: Role, now: Timestamp) -> Vec
             role,
             given: match standing.because {
                 Because::Given(grant) => Some(grant),
-                Because::Own | Because::Member { .. } => None,
+                Because::Own | Because::Member { .. } | Because::Unreadable(_) => None,
             },
         },
     };

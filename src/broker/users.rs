@@ -1,12 +1,12 @@
 //! Users: made when they first come, shown, disabled and enabled, listed.
 
-use super::{Broker, Error, Standing, all, require_admin, require_self, settle::Secret, unknown_user};
+use super::{Broker, Error, Standing, all, if_readable, require_admin, require_self, settle::Secret, unknown_user};
 use crate::{
     identity::{Identity, Username},
     lake::{Grant, GroupName, LakePath, Principal, Role},
     minio::{
         Incarnation, PREFIX, Status,
-        ledger::{AccountState, Change, Generation, GroupDoc, UserDoc},
+        ledger::{AccountState, Change, Generation, UserDoc},
     },
     policy::PolicyDocument,
 };
@@ -81,10 +81,10 @@ impl Broker {
         let doc = self.known_user(user).await?;
         let memberships = self.memberships(&doc).await?;
         let home = self.lake.home(user);
-        let by_groups = memberships.iter().map(|(group, role)| self.group_policy(group, *role));
+        let by_groups = memberships.of.iter().map(|(group, role)| self.group_policy(group, *role));
         let policies = std::iter::once(self.live_policy(&doc)).chain(by_groups);
         Ok(UserView {
-            groups: memberships.iter().map(|(group, role)| (group.group.clone(), *role)).collect(),
+            groups: memberships.of.iter().map(|(group, role)| (group.group.clone(), *role)).collect(),
             reaches: self.standing(&doc).await?,
             given: self.given_in(&home, &doc.given).await?,
             policies: policies.flat_map(|policy| policy.documents().to_vec()).collect(),
@@ -103,10 +103,7 @@ impl Broker {
         grantees: impl IntoIterator<Item = &'a Principal>,
     ) -> Result<Vec<GivenGrant>, Error> {
         let reads = grantees.into_iter().map(async |grantee| {
-            let grants = match grantee {
-                Principal::User(user) => self.ledger.read::<UserDoc>(user).await?.map(|doc| doc.grants),
-                Principal::Group(group) => self.ledger.read::<GroupDoc>(group).await?.map(|doc| doc.grants),
-            };
+            let grants = if_readable(self.grants_of(grantee).await)?.flatten();
             let within =
                 grants.unwrap_or_default().into_iter().filter(|(path, _)| folders.iter().any(|f| f.covers(path)));
             let given = within.map(|(path, grant)| GivenGrant { path, grantee: grantee.clone(), grant });

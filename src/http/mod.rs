@@ -32,7 +32,11 @@ use tower_http::{
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{Clock, broker::Broker, identity::Authenticator};
+use crate::{
+    Clock,
+    broker::{Audit, Broker, for_request},
+    identity::Authenticator,
+};
 
 pub use self::{console::Console, problem::Problem};
 
@@ -50,6 +54,7 @@ pub struct App {
     pub broker: Arc<Broker>,
     pub authenticator: Arc<dyn Authenticator>,
     pub clock: Arc<dyn Clock>,
+    pub audit: Arc<Audit>,
     /// Where Spark finds MinIO.
     pub s3_endpoint: String,
     /// MinIO's console, if there is one to lead browsers to.
@@ -100,12 +105,13 @@ pub fn router(app: App) -> Router {
         .merge(console::routes())
         .split_for_parts();
     let api = Arc::new(api.to_json().expect("the OpenAPI document is made of strings"));
+    let audit = app.audit.clone();
     let request_id = HeaderName::from_static("x-request-id");
     let layers = ServiceBuilder::new()
         .layer(middleware::from_fn(drop_request_id))
         .layer(SetRequestIdLayer::new(request_id.clone(), MakeRequestUuid))
         .layer(PropagateRequestIdLayer::new(request_id))
-        .layer(middleware::from_fn(log_and_explain))
+        .layer(middleware::from_fn(move |request, next| log_and_explain(audit.clone(), request, next)))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| Problem::internal().into_response()))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
     router
@@ -152,13 +158,13 @@ async fn limit_time(request: Request, next: Next) -> Response {
 }
 
 /// Times, logs one line, and gives a problem its request id.
-async fn log_and_explain(request: Request, next: Next) -> Response {
+async fn log_and_explain(audit: Arc<Audit>, request: Request, next: Next) -> Response {
     let started = std::time::Instant::now();
     let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).map(str::to_owned);
     let id = id.unwrap_or_default();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let response = problem::with_request_id(next.run(request).await, &id);
+    let response = problem::with_request_id(for_request(audit, id.clone(), next.run(request)).await, &id);
     tracing::info!(
         http.method = %method,
         http.path = %path,

@@ -117,6 +117,8 @@ impl From<Error> for Problem {
             Error::PolicyRefused => Self::invalid(detail),
             Error::PolicyTooLarge(_) => Self::new("policy-too-large", StatusCode::UNPROCESSABLE_ENTITY, detail),
             Error::ScopeExceeds(_) => Self::new("scope-exceeds-grants", StatusCode::FORBIDDEN, detail),
+            Error::Unaudited => Self::unavailable(detail),
+            Error::Damaged(_) => Self::new("ledger-damaged", StatusCode::INTERNAL_SERVER_ERROR, detail),
             Error::Minio(error) => {
                 tracing::warn!(%error, "MinIO did not do what it was asked");
                 match error {
@@ -128,6 +130,7 @@ impl From<Error> for Problem {
                     | MinioError::InUse { .. }
                     | MinioError::Denied { .. }
                     | MinioError::TooLarge { .. }
+                    | MinioError::Damaged { .. }
                     | MinioError::Refused { .. } => Self::internal(),
                 }
             }

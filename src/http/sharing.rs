@@ -78,6 +78,9 @@ pub struct AccessBody {
     owner: OwnerBody,
     users: Vec<AccessLine>,
     groups: Vec<AccessLine>,
+    /// Whose records are damaged, so that nobody can say whether they have access: an administrator has to restore them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unreadable: Vec<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -160,6 +163,7 @@ pub async fn access(
         owner,
         users: report.users.iter().map(|(user, standing)| line(user.to_string(), standing)).collect(),
         groups: report.groups.iter().map(|(group, standing)| line(group.to_string(), standing)).collect(),
+        unreadable: report.unreadable.iter().map(ToString::to_string).collect(),
     }))
 }
 

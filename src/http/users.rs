@@ -175,7 +175,7 @@ impl GrantBody {
 impl ReachBody {
     pub(super) fn new(bucket: &str, standing: &Standing) -> Self {
         let grant = match &standing.because {
-            Because::Own => None,
+            Because::Own | Because::Unreadable(_) => None,
             Because::Given(grant) => Some(grant),
             Because::Member { given, .. } => given.as_ref(),
         };

@@ -81,6 +81,15 @@ pub enum Access {
     Write,
 }
 
+impl Access {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+}
+
 /// What a member may do in a group's workspace and with what is shared with the group.
 ///
 /// A reader reads, whatever the grant says. A steward is a writer who also changes the group and shares its workspace.
@@ -93,6 +102,14 @@ pub enum Role {
 }
 
 impl Role {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reader => "reader",
+            Self::Writer => "writer",
+            Self::Steward => "steward",
+        }
+    }
+
     /// The most that a member of this role gets.
     pub fn access(self) -> Access {
         match self {

@@ -292,6 +292,7 @@ impl Minio {
             | MinioError::InUse { .. }
             | MinioError::Denied { .. }
             | MinioError::TooLarge { .. }
+            | MinioError::Damaged { .. }
             | MinioError::Refused { .. } => false,
         });
         let is_write = call.method != Method::GET;

@@ -3,6 +3,7 @@
 //! Documents are written by compare-and-swap only, so any number of writers may be at work. They hold no secret.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -15,6 +16,10 @@ use crate::{
     identity::Username,
     lake::{Grant, GroupName, LakePath, Principal, Role},
 };
+
+/// How far the revision of a document that is written over another one is from those of before: whoever is about to
+/// write what an earlier one says is to notice, and of a damaged one nobody knows the revision.
+const RESTORED: u64 = 1_000_000;
 
 /// How often a change is tried again because somebody else was faster.
 const MAX_ROUNDS: usize = 50;
@@ -131,6 +136,8 @@ pub trait Document: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sy
     type Key: Sync + ?Sized;
     fn path(key: &Self::Key) -> String;
     fn revision(&mut self) -> &mut u64;
+    /// What a document at this path cannot say. A hand that edited it could have pointed it at somebody else.
+    fn contradiction(&self, path: &str) -> Option<&'static str>;
 }
 
 impl Document for UserDoc {
@@ -140,6 +147,14 @@ impl Document for UserDoc {
     }
     fn revision(&mut self) -> &mut u64 {
         &mut self.revision
+    }
+    fn contradiction(&self, path: &str) -> Option<&'static str> {
+        let generations = [Some(&self.session_user), self.key_user.as_ref()].into_iter().flatten();
+        let mut users = generations.map(|generation| &generation.user).chain(&self.retired);
+        if Self::path(&self.username) != path {
+            return Some("it is about another user");
+        }
+        users.any(|user| user.username().as_ref() != Some(&self.username)).then_some("it names another's MinIO user")
     }
 }
 
@@ -151,20 +166,27 @@ impl Document for GroupDoc {
     fn revision(&mut self) -> &mut u64 {
         &mut self.revision
     }
+    fn contradiction(&self, path: &str) -> Option<&'static str> {
+        (Self::path(&self.group) != path).then_some("it is about another group")
+    }
 }
 
 impl Document for LakeDoc {
     type Key = ();
     fn path((): &()) -> String {
-        "lake.json".into()
+        LAKE.into()
     }
     fn revision(&mut self) -> &mut u64 {
         &mut self.revision
+    }
+    fn contradiction(&self, _: &str) -> Option<&'static str> {
+        None
     }
 }
 
 const USERS: &str = "users/";
 const GROUPS: &str = "groups/";
+const LAKE: &str = "lake.json";
 const JSON: &str = ".json";
 
 /// What a change made of a document.
@@ -180,6 +202,20 @@ pub enum Change<D> {
 pub struct Updated<D> {
     pub before: Option<D>,
     pub now: Option<D>,
+}
+
+tokio::task_local! {
+    static CHANGED: RefCell<BTreeMap<String, Option<u64>>>;
+}
+
+/// Does something, and notes which documents it changed: their paths, with the revisions that it wrote. None for one that
+/// it buried.
+pub async fn noting<T>(deed: impl Future<Output = T>) -> (T, BTreeMap<String, Option<u64>>) {
+    let noting = async {
+        let done = deed.await;
+        (done, CHANGED.with(RefCell::take))
+    };
+    CHANGED.scope(RefCell::default(), noting).await
 }
 
 /// One page of names, and where the next one begins.
@@ -212,10 +248,10 @@ impl Ledger {
     /// The same, but a document that cannot be read is told apart from a MinIO that cannot be asked: the inner error says
     /// what is wrong with it.
     pub async fn inspect<D: Document>(&self, key: &D::Key) -> Result<Result<Option<D>, String>, MinioError> {
-        Ok(match self.minio.get_object(&self.bucket, &D::path(key)).await? {
-            Some(object) => parse(&object.body),
-            None => Ok(None),
-        })
+        match self.read(key).await {
+            Err(MinioError::Damaged { reason, .. }) => Ok(Err(reason)),
+            read => read.map(Ok),
+        }
     }
 
     /// Changes a document: reads it, asks `change` what becomes of it, and writes that, unless somebody else wrote in
@@ -248,15 +284,53 @@ impl Ledger {
                     Some(after)
                 }
             };
-            let body = after.as_ref().map_or(Ok(Vec::new()), serde_json::to_vec);
-            let body = body.map_err(|_| MinioError::Refused { what: path.clone(), code: "InvalidDocument".into() })?;
+            let body = after.as_ref().map_or(Ok(Vec::new()), |after| to_json(&path, after))?;
             match self.minio.put_object(&self.bucket, &path, body, precondition).await {
-                Ok(_) => return Ok(Updated { before, now: after }),
+                Ok(_) => {
+                    let revision = after.clone().map(|mut after| *after.revision());
+                    // Not everything that changes the ledger is noted.
+                    CHANGED.try_with(|changed| changed.borrow_mut().insert(path, revision)).ok();
+                    return Ok(Updated { before, now: after });
+                }
                 Err(MinioError::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         Err(MinioError::Unavailable { what: path, reason: "too many writers at once".into() }.into())
+    }
+
+    /// Writes a document over what is there, damaged or not.
+    pub async fn replace<D: Document>(&self, key: &D::Key, mut document: D) -> Result<(), MinioError> {
+        let path = D::path(key);
+        for _ in 0..MAX_ROUNDS {
+            let object = self.minio.get_object(&self.bucket, &path).await?;
+            let precondition = object.map_or(Precondition::Absent, |object| Precondition::Unchanged(object.etag));
+            *document.revision() += RESTORED;
+            let body = to_json(&path, &document)?;
+            match self.minio.put_object(&self.bucket, &path, body, precondition).await {
+                Err(MinioError::Conflict { .. }) => {}
+                written => return written.map(|_| ()),
+            }
+        }
+        Err(MinioError::Unavailable { what: path, reason: "too many writers at once".into() })
+    }
+
+    /// Where there are documents: users', groups' and the lake's.
+    pub async fn paths(&self) -> Result<Vec<String>, MinioError> {
+        let mut paths = Vec::new();
+        for folder in [USERS, GROUPS, LAKE] {
+            let mut after = None;
+            loop {
+                let page = self.minio.list_objects(&self.bucket, folder, after.as_deref(), 1000).await?;
+                after = page.objects.last().map(|(path, _)| path.clone()).filter(|_| page.truncated);
+                // The buried are empty.
+                paths.extend(page.objects.into_iter().filter(|(_, size)| *size > 0).map(|(path, _)| path));
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(paths)
     }
 
     /// Names of users, in their order.
@@ -299,19 +373,20 @@ impl Ledger {
         let Some(object) = self.minio.get_object(&self.bucket, path).await? else {
             return Ok((Precondition::Absent, None));
         };
-        // Never guessed at: who cannot be read can be neither changed nor served.
-        let document = parse(&object.body).map_err(|error| MinioError::Unavailable {
-            what: path.to_owned(),
-            reason: format!("the ledger document cannot be read: {error}"),
-        })?;
-        Ok((Precondition::Unchanged(object.etag), document))
+        let unchanged = Precondition::Unchanged(object.etag);
+        if object.body.is_empty() {
+            return Ok((unchanged, None));
+        }
+        let damaged = |reason: String| MinioError::Damaged { what: path.to_owned(), reason };
+        let document: D = serde_json::from_slice(&object.body).map_err(|error| damaged(error.to_string()))?;
+        match document.contradiction(path) {
+            Some(reason) => Err(damaged(reason.to_owned())),
+            None => Ok((unchanged, Some(document))),
+        }
     }
 }
 
-/// The buried are empty.
-fn parse<D: Document>(body: &[u8]) -> Result<Option<D>, String> {
-    if body.is_empty() {
-        return Ok(None);
-    }
-    serde_json::from_slice(body).map(Some).map_err(|error| error.to_string())
+fn to_json(path: &str, document: &impl Serialize) -> Result<Vec<u8>, MinioError> {
+    let refused = |_| MinioError::Refused { what: path.to_owned(), code: "InvalidDocument".into() };
+    serde_json::to_vec(document).map_err(refused)
 }

@@ -52,6 +52,9 @@ pub enum MinioError {
     /// MinIO is away, overloaded, or answers what is no answer. Whether the call had an effect is not known.
     #[error("{what}: MinIO is not available: {reason}")]
     Unavailable { what: String, reason: String },
+    /// A document of the ledger is not what one can be. It is not guessed at: neither served nor changed.
+    #[error("the ledger's document {what} is damaged: {reason}")]
+    Damaged { what: String, reason: String },
     /// MinIO understood and refuses.
     #[error("{what}: refused ({code})")]
     Refused { what: String, code: String },

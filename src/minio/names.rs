@@ -119,4 +119,15 @@ mod tests {
             assert_eq!(MinioUser::from(other.to_owned()).username(), None, "{other}");
         }
     }
+
+    #[test]
+    fn a_group_is_told_from_one_whose_name_begins_as_its_own() {
+        let group = |name: &str| name.parse::<GroupName>().unwrap();
+        for of in ["a1", "a1-b", "a1-readers"] {
+            let name = MinioGroup::new(&group(of), &Incarnation::new(), Role::Reader);
+            for asked in ["a1", "a1-b", "a1-readers", "A1"] {
+                assert_eq!(name.group() == Some(group(asked)), of == asked, "{of} {asked}");
+            }
+        }
+    }
 }

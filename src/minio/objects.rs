@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_s3::{
     config::timeout::TimeoutConfig,
     primitives::ByteStream,
-    types::{Delete, ObjectIdentifier},
+    types::{BucketVersioningStatus, Delete, ObjectIdentifier, VersioningConfiguration},
 };
 
 use super::{Minio, MinioError, fault, sdk_error};
@@ -46,18 +46,23 @@ impl Minio {
         }
     }
 
+    /// Keeps every version of what is written to a bucket from now on.
+    pub async fn keep_versions(&self, bucket: &str) -> Result<(), MinioError> {
+        let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+        let call = self.s3.put_bucket_versioning().bucket(bucket).versioning_configuration(enabled);
+        call.send().await.map(|_| ()).map_err(|error| sdk_error("PutBucketVersioning", error))
+    }
+
     /// Whether both S3 and our credentials work.
     pub async fn is_ready(&self, bucket: &str) -> Result<(), MinioError> {
         self.s3.head_bucket().bucket(bucket).send().await.map(|_| ()).map_err(|error| sdk_error("HeadBucket", error))
     }
 
+    /// By a listing, which needs no right to read what is in the lake.
     pub async fn object_exists(&self, bucket: &str, key: &str) -> Result<bool, MinioError> {
-        match self.s3.head_object().bucket(bucket).key(key).send().await.map_err(|error| sdk_error("HeadObject", error))
-        {
-            Ok(_) => Ok(true),
-            Err(MinioError::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+        // The key itself is the first of all that begin with it.
+        let page = self.list_objects(bucket, key, None, 1).await?;
+        Ok(page.objects.first().is_some_and(|(first, _)| first == key))
     }
 
     /// Makes a folder: an empty object whose key ends at `/`, as S3A and the console do.

@@ -10,7 +10,7 @@ mod session;
 mod template;
 
 pub use self::{
-    document::PolicyDocument,
+    document::{Effect, PolicyDocument, Statement},
     live::{LivePolicy, MAX_LIVE_BYTES},
     narrowing::{Narrowing, NarrowingError},
     session::{MAX_SESSION_BYTES, SessionPolicy, TooLarge},

@@ -94,6 +94,16 @@ impl Template {
             if let Some(action) = statement.action.iter().find(|action| !action.starts_with("s3:")) {
                 return Err(format!("it allows `{action}`, and only actions of S3 can be allowed"));
             }
+            let elsewhere = |resource: &&String| {
+                let within = resource.strip_prefix("arn:aws:s3:::{bucket}");
+                !within.is_some_and(|within| within.is_empty() || within.starts_with('/'))
+            };
+            if let Some(resource) = statement.resource.iter().find(elsewhere) {
+                let bucket = "`arn:aws:s3:::{bucket}` or something in it";
+                return Err(format!(
+                    "it allows something for `{resource}`, and not for {bucket}: nobody may reach the ledger"
+                ));
+            }
             let all_about_paths = |texts: &[String]| texts.iter().all(|text| names_a_path(text));
             let by_resource = !statement.resource.is_empty() && all_about_paths(&statement.resource);
             let by_condition =
@@ -224,12 +234,18 @@ mod tests {
         {
             assert!(parse(&with(resource)).is_err(), "{resource}");
         }
-        assert!(parse(&with("{prefix}*").replace("s3:GetObject", "admin:CreateServiceAccount")).is_err());
-        assert!(parse(&with("{prefix}*\", \"arn:aws:s3:::{bucket}/*")).is_err());
-        assert!(!Template::parse(&with("{prefix}*"), &["{prefix}"]).unwrap().denies_minting());
+        for elsewhere in
+            ["arn:aws:s3:::*/{prefix}*", "arn:aws:s3:::{bucket}*/{prefix}", "arn:aws:s3:::lakepass/{prefix}"]
+        {
+            assert!(parse(&with(elsewhere)).unwrap_err().contains("ledger"), "{elsewhere}");
+        }
+        let good = with("arn:aws:s3:::{bucket}/{prefix}*");
+        assert!(parse(&good.replace("s3:GetObject", "admin:CreateServiceAccount")).is_err());
+        assert!(parse(&with("arn:aws:s3:::{bucket}/{prefix}*\", \"arn:aws:s3:::{bucket}/*")).is_err());
+        assert!(!Template::parse(&good, &["{prefix}"]).unwrap().denies_minting());
         assert!(parse("{}").is_err());
         assert!(parse(r#"{"Version":"2012-10-17","Statement":[]}"#).is_err());
-        assert!(parse(&with("{prefix}").replace("Resource", "NotResource")).is_err());
+        assert!(parse(&good.replace("Resource", "NotResource")).is_err());
         assert!(Templates::from_folder(Path::new("/nonexistent")).is_err_and(|error| error.file == "home.json"));
     }
 }

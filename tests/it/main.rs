@@ -2,6 +2,7 @@
 
 mod admin_api;
 mod agent;
+mod audit;
 mod aws;
 mod clients;
 mod console;
@@ -12,9 +13,12 @@ mod drift;
 mod edge;
 mod go;
 mod identity;
+mod import;
 mod keys;
+mod ledger;
 mod lifecycle;
 mod outages;
+mod privilege;
 mod programs;
 mod revocation;
 mod sealing;

@@ -310,11 +310,7 @@ impl World {
     pub async fn lake_key(&self, who: &Person) -> Keys {
         let answer = self.post(who, &format!("/users/{}", who.name), Value::Null).await;
         assert_eq!(answer.status, 200, "{}", answer.json);
-        Keys {
-            access_key: answer.json["access_key"].as_str().unwrap().into(),
-            secret_key: answer.json["secret_key"].as_str().unwrap().into(),
-            session_token: None,
-        }
+        Keys::of_lake_key(&answer.json)
     }
 
     pub fn root(&self) -> Keys {
@@ -389,6 +385,11 @@ impl Keys {
         let needed = |name: &str| text(name).unwrap_or_else(|| panic!("{name} in {json}"));
         let (access_key, secret_key) = (needed("AccessKeyId"), needed("SecretAccessKey"));
         Self { access_key, secret_key, session_token: text("Token").or_else(|| text("SessionToken")) }
+    }
+
+    pub fn of_lake_key(json: &Value) -> Self {
+        let text = |name: &str| json[name].as_str().unwrap().to_owned();
+        Self { access_key: text("access_key"), secret_key: text("secret_key"), session_token: None }
     }
 
     pub fn of_session(json: &Value) -> Self {

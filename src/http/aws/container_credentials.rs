@@ -99,7 +99,7 @@ async fn other_keys(
         let session = shared_session(app, actor, request).await?;
         let tag = etag(&session);
         if known != Some(tag.as_str()) {
-            record_given(actor, &session);
+            record_given(actor, &session).await?;
             return Ok(with_etag(&tag, Json(ContainerCredentials::new(&session)).into_response()));
         }
         let now = tokio::time::Instant::now();

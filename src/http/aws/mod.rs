@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{App, Problem, sessions::ScopeBody};
 use crate::{
-    broker::{self, CachedSession, SessionRequest, record},
+    broker::{self, CachedSession, SessionRequest},
     identity::Identity,
     lake::Scope,
 };
@@ -26,11 +26,14 @@ async fn shared_session(
     request: &SessionRequest,
 ) -> Result<Arc<CachedSession>, broker::Error> {
     let session = app.broker.shared_session(actor, request).await;
-    session.inspect_err(|error| record(actor, ACTION, actor.username.as_str(), Some(error)))
+    if let Err(error) = &session {
+        broker::record_given(actor, ACTION, Err(error)).await?;
+    }
+    session
 }
 
-fn record_given(actor: &Identity, session: &CachedSession) {
-    record(actor, ACTION, &session.issued.keys.access_key_id, None);
+async fn record_given(actor: &Identity, session: &CachedSession) -> Result<(), broker::Error> {
+    broker::record_given(actor, ACTION, Ok(&session.issued.keys.access_key_id)).await
 }
 
 /// What an SDK asks for. Its life is cut to what the configuration and the token allow.

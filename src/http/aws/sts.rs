@@ -171,11 +171,11 @@ async fn assume(app: &Arc<App>, form: &Form) -> Result<Assumed, StsError> {
     let actor = app.authenticator.authenticate(&token, app.clock.now()).await?.identity;
     let request = broker::SessionRequest { narrow, ..session_request(duration.transpose()?, Some(scope)) };
     let session = shared_session(app, &actor, &request).await?;
-    record_given(&actor, &session);
+    record_given(&actor, &session).await?;
     Ok(Assumed::new(&actor, role, session_name, &session))
 }
 
-/// Whose session it is. That the caller has the session token is the proof: MinIO has signed it.
+/// Whose session it is. That the caller has the session token is the proof: MinIO knows it.
 async fn caller_identity(app: &Arc<App>, headers: &HeaderMap) -> Result<CallerIdentity, StsError> {
     let unknown = || StsError::new(403, "InvalidClientTokenId", "the security token is none of a session of ours");
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -296,10 +296,10 @@ impl From<broker::Error> for StsError {
             broker::Error::PolicyRefused => (400, "MalformedPolicyDocument"),
             broker::Error::PolicyTooLarge(_) => (400, "PackedPolicyTooLarge"),
             broker::Error::NotFound(_) | broker::Error::Invalid(_) => (400, "ValidationError"),
-            broker::Error::Conflict(_) | broker::Error::Minio(MinioError::Unavailable { .. }) => {
-                (503, "ServiceUnavailable")
-            }
-            broker::Error::Minio(_) => (500, "InternalFailure"),
+            broker::Error::Conflict(_)
+            | broker::Error::Unaudited
+            | broker::Error::Minio(MinioError::Unavailable { .. }) => (503, "ServiceUnavailable"),
+            broker::Error::Damaged(_) | broker::Error::Minio(_) => (500, "InternalFailure"),
         };
         Self::new(status, code, Problem::from(error).detail())
     }

@@ -1,0 +1,210 @@
+//! The ledger: guarded from everybody's keys, kept in versions, exported and restored; a damaged document harms nobody else.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use crate::{
+    programs::{lakepass, said},
+    support::{Keys, World, start_minio},
+};
+
+async fn document(world: &World, path: &str) -> Vec<u8> {
+    let got = world.s3(&world.root()).get_object().bucket(&world.ledger_bucket).key(path).send().await.unwrap();
+    got.body.collect().await.unwrap().to_vec()
+}
+
+/// Writes a document, as a hand or a failing disk could.
+async fn write(world: &World, path: &str, body: &[u8]) {
+    let s3 = world.s3(&world.root());
+    s3.put_object().bucket(&world.ledger_bucket).key(path).body(body.to_vec().into()).send().await.unwrap();
+}
+
+fn edited(document: &[u8], edit: impl Fn(&mut Value)) -> Vec<u8> {
+    let mut document: Value = serde_json::from_slice(document).unwrap();
+    edit(&mut document);
+    serde_json::to_vec(&document).unwrap()
+}
+
+#[tokio::test]
+async fn a_users_damaged_document_is_not_guessed_at_and_harms_nobody_else() {
+    let world = World::new().await;
+    let (admin, alice, bob) = (world.admin().await, world.person("alice").await, world.person("bob").await);
+    let carol = world.person("carol").await;
+    world.members("KBase", &[("alice", "writer"), ("bob", "writer")], &[]).await;
+    world.share(&alice, "users-warehouse/alice/x", &["bob"], &[], "read").await;
+    world.seed("users-warehouse/alice/x/seed").await;
+    let keys = world.session(&bob, json!("granted")).await;
+    let (good, alices) = (document(&world, "users/bob.json").await, document(&world, "users/alice.json").await);
+    let alices: Value = serde_json::from_slice(&alices).unwrap();
+    let damages = [
+        b"nonsense".to_vec(),
+        good[..good.len() / 2].to_vec(),
+        edited(&good, |doc| doc["surprise"] = json!(1)),
+        edited(&good, |doc| doc["grants"] = json!({"../*": {}})),
+        edited(&good, |doc| doc["username"] = json!("carol")),
+        edited(&good, |doc| doc["session_user"]["user"] = alices["session_user"]["user"].clone()),
+        edited(&good, |doc| doc["retired"] = json!(["lakeroot"])),
+    ];
+    for damage in damages {
+        write(&world, "users/bob.json", &damage).await;
+        let refused = [
+            world.post(&bob, "/sessions", json!({})).await,
+            world.get(&bob, "/users/bob").await,
+            world.post(&admin, "/admin/users/bob/disable", Value::Null).await,
+            world.delete(&admin, "/admin/users/bob").await,
+            world.post(&admin, "/groups/KBase", json!({"remove_members": ["bob"]})).await,
+            world.delete(&bob, "/sessions").await,
+        ];
+        for answer in refused {
+            assert_eq!(answer.status, 500, "{}", answer.json);
+            assert_eq!(answer.json["type"], "urn:lakepass:problem:ledger-damaged");
+        }
+        let body = json!({"path": "users-warehouse/alice/y", "with_users": ["bob", "carol"]});
+        let answer = world.post(&alice, "/users/alice/share", body).await;
+        assert_eq!(answer.status, 207, "{}", answer.json);
+        assert_eq!((&answer.json["results"][0]["ok"], &answer.json["results"][1]["ok"]), (&json!(false), &json!(true)));
+        assert!(document(&world, "users/bob.json").await == damage, "it was changed");
+        // Nobody loses anything.
+        assert!(world.can_get(&keys, "users-warehouse/alice/x/seed").await);
+        assert!(world.can_put(&keys, "groups-warehouse/KBase/x").await);
+        world.members("KBase", &[("carol", "reader")], &[]).await;
+        assert!(world.can_put(&world.session(&alice, json!("granted")).await, "groups-warehouse/KBase/x").await);
+        let who = world.get(&alice, "/access?path=users-warehouse/alice/x").await.json;
+        assert_eq!(who["unreadable"], json!(["user bob"]), "{who}");
+        assert_eq!(world.get(&alice, "/users/alice").await.status, 200);
+        assert_eq!(world.get(&admin, "/admin/users").await.status, 200);
+        world.broker.remove_ended_grants().await.unwrap();
+        world.unshare(&alice, "users-warehouse/alice/y", &["carol"], &[]).await;
+        world.members("KBase", &[], &["carol"]).await;
+    }
+    drop(carol);
+    write(&world, "users/bob.json", &good).await;
+    world.session(&bob, json!("granted")).await;
+}
+
+#[tokio::test]
+async fn a_groups_damaged_document_takes_nothing_from_its_members() {
+    let world = World::new().await;
+    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+    world.members("KBase", &[("alice", "writer")], &[]).await;
+    world.share(&bob, "users-warehouse/bob/x", &[], &["KBase"], "write").await;
+    write(&world, "groups/kbase.json", b"{").await;
+    // Settles alice.
+    world.share(&bob, "users-warehouse/bob/y", &["alice"], &[], "write").await;
+    let keys = world.session(&alice, json!("granted")).await;
+    for open in ["groups-warehouse/KBase/x", "users-warehouse/bob/x/x", "users-warehouse/bob/y/x"] {
+        assert!(world.can_put(&keys, open).await, "{open}");
+    }
+    assert!(!world.can_put(&keys, "users-warehouse/bob/x").await);
+    let admin = world.admin().await;
+    let refused = world.post(&admin, "/groups/KBase", json!({"remove_members": ["alice"]})).await;
+    assert_eq!(refused.json["type"], "urn:lakepass:problem:ledger-damaged");
+    assert_eq!(world.get(&alice, "/groups/KBase").await.status, 500);
+    let me = world.get(&alice, "/users/alice").await.json.to_string();
+    assert!(me.contains("groups-warehouse/KBase/"), "{me}");
+}
+
+#[tokio::test]
+async fn no_keys_of_anybody_reach_the_ledger() {
+    let world = World::new().await;
+    let (admin, alice) = (world.admin().await, world.person("alice").await);
+    let mut all: Vec<Keys> = vec![world.lake_key(&alice).await, world.lake_key(&admin).await];
+    for person in [&alice, &admin] {
+        for scope in [json!("granted"), json!("lake"), json!([{"path": format!("users-warehouse/{}/", person.name)}])] {
+            all.push(world.session(person, scope).await);
+        }
+    }
+    for keys in all {
+        let (s3, bucket) = (world.s3(&keys), &world.ledger_bucket);
+        assert!(s3.list_objects_v2().bucket(bucket).prefix("users/").send().await.is_err());
+        assert!(s3.get_object().bucket(bucket).key("users/alice.json").send().await.is_err());
+        assert!(s3.put_object().bucket(bucket).key("users/alice.json").send().await.is_err());
+        assert!(s3.delete_object().bucket(bucket).key("users/alice.json").send().await.is_err());
+        assert!(s3.list_object_versions().bucket(bucket).send().await.is_err());
+        assert!(s3.get_bucket_location().bucket(bucket).send().await.is_err());
+    }
+    assert!(!document(&world, "users/alice.json").await.is_empty());
+}
+
+#[tokio::test]
+async fn every_version_of_a_document_is_kept() {
+    let world = World::new().await;
+    let alice = world.person("alice").await;
+    world.lake_key(&alice).await;
+    let versions =
+        world.s3(&world.root()).list_object_versions().bucket(&world.ledger_bucket).prefix("users/alice.json");
+    let versions = versions.send().await.unwrap().versions.unwrap_or_default();
+    let mut revisions = std::collections::BTreeSet::new();
+    for version in versions {
+        let get = world.s3(&world.root()).get_object().bucket(&world.ledger_bucket).key("users/alice.json");
+        let got = get.version_id(version.version_id.unwrap()).send().await.unwrap();
+        let doc: Value = serde_json::from_slice(&got.body.collect().await.unwrap().into_bytes()).unwrap();
+        revisions.insert(doc["revision"].as_u64().unwrap());
+    }
+    assert!(revisions.len() > 2 && revisions.iter().copied().eq(1..=revisions.len() as u64), "{revisions:?}");
+}
+
+#[tokio::test]
+async fn the_ledger_is_exported_and_restored() {
+    let minio = start_minio().await;
+    let world = World::on(&minio, &[]).await;
+    let (admin, alice, bob) = (world.admin().await, world.person("alice").await, world.person("bob").await);
+    world.person("erin").await;
+    world.members("KBase", &[("alice", "steward"), ("bob", "writer")], &[]).await;
+    world.share(&alice, "users-warehouse/alice/x", &["bob"], &["KBase"], "read").await;
+    world.seed("users-warehouse/alice/x/seed").await;
+    let before = world.session(&bob, json!("granted")).await;
+    let run = |arguments: &[&str]| {
+        let mut command = lakepass(&[&["ledger"], arguments].concat());
+        command.envs([
+            ("LAKEPASS_MINIO_URL", minio.url().as_str()),
+            ("LAKEPASS_MINIO_ROOT_USER", "lakeroot"),
+            ("LAKEPASS_MINIO_ROOT_PASSWORD", "lakeroot-secret"),
+            ("LAKEPASS_KBASE_AUTH_URL", "http://127.0.0.1:1/"),
+            ("LAKEPASS_BUCKET", &world.bucket),
+            ("LAKEPASS_LEDGER_BUCKET", &world.ledger_bucket),
+        ]);
+        command.output().unwrap()
+    };
+    let export = run(&["export"]);
+    assert!(export.status.success(), "{}", said(&export));
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&export.stdout).unwrap();
+    let file = file.path().to_str().unwrap();
+    // Much is lost: a share, a member, a user, a group's document, and what alice's document says; and bob's keys are revoked.
+    world.unshare(&alice, "users-warehouse/alice/x", &["bob"], &[]).await;
+    world.members("KBase", &[], &["bob"]).await;
+    assert_eq!(world.delete(&admin, "/admin/users/erin").await.status, 204);
+    assert_eq!(world.delete(&bob, "/sessions").await.status, 204);
+    write(&world, "groups/kbase.json", b"").await;
+    write(&world, "users/alice.json", b"{").await;
+    let export = run(&["export"]);
+    assert!(!export.status.success() && said(&export).contains("users/alice.json"), "{}", said(&export));
+    let dry = run(&["restore", file]);
+    for line in
+        ["users/alice.json: mended", "users/bob.json: replaced", "users/erin.json: new", "groups/kbase.json: new"]
+    {
+        assert!(said(&dry).contains(line), "{line} in {}", said(&dry));
+    }
+    assert_eq!(world.post(&alice, "/sessions", json!({})).await.status, 500, "a dry run changes nothing");
+    let real = run(&["restore", file, "--apply"]);
+    assert!(real.status.success(), "{}", said(&real));
+    let bobs = world.session(&bob, json!("granted")).await;
+    assert!(world.can_get(&bobs, "users-warehouse/alice/x/seed").await);
+    assert!(world.can_put(&bobs, "groups-warehouse/KBase/x").await);
+    assert!(!world.can_get(&before, "users-warehouse/alice/x/seed").await, "revoked keys stay dead");
+    let alices = world.session(&alice, json!("granted")).await;
+    assert!(
+        world.can_put(&alices, "users-warehouse/alice/x/y").await
+            && world.can_put(&alices, "groups-warehouse/KBase/y").await
+    );
+    assert_eq!(world.get(&admin, "/users/erin").await.status, 200);
+    let again = run(&["restore", file]);
+    assert!(!said(&again).contains("replaced") && !said(&again).contains("new"), "{}", said(&again));
+    // What is no ledger is refused as a whole.
+    let mut wrong = tempfile::NamedTempFile::new().unwrap();
+    writeln!(wrong, r#"{{"path": "users/bob.json", "document": {{"username": "bob"}}}}"#).unwrap();
+    let refused = run(&["restore", wrong.path().to_str().unwrap(), "--apply"]);
+    assert!(!refused.status.success() && said(&refused).contains("users/bob.json"), "{}", said(&refused));
+}
