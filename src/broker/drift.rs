@@ -163,7 +163,7 @@ impl Drift {
     pub fn sentence(&self) -> String {
         let (at, thing) = (&self.at, &self.thing);
         match self.kind {
-            Kind::UserMissing => format!("MinIO has no user `{at}`"),
+            Kind::UserMissing => format!("MinIO has no user `{at}`, or its making broke off"),
             Kind::UserDisabled => format!("the MinIO user `{at}` is disabled, and the account is not"),
             Kind::UserEnabled => format!("the MinIO user `{at}` is enabled, and the account is disabled"),
             Kind::UserRetired => {
@@ -299,7 +299,8 @@ impl Broker {
         }
         for generation in [Some(&doc.session_user), doc.key_user.as_ref()].into_iter().flatten() {
             let user = generation.user.as_str();
-            let Some(info) = look.at_minio.users.get(user) else {
+            // Until it is noted that it was made, the making is not done.
+            let Some(info) = look.at_minio.users.get(user).filter(|_| generation.made) else {
                 add(Kind::UserMissing, user, "");
                 continue;
             };

@@ -33,7 +33,10 @@ const FIRST_POINT: u32 = 6;
 const EVERY: usize = 2;
 
 /// How many worlds there are at a time.
-const SIDE_BY_SIDE: usize = 6;
+const SIDE_BY_SIDE: usize = 4;
+
+/// Of all tests here.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// A MinIO of their own: the reconciler looks at all that there is.
 fn minio() -> &'static MinioServer {
@@ -47,7 +50,7 @@ fn minio() -> &'static MinioServer {
 type Request = (&'static str, Method, &'static str, Value);
 
 /// What happens before, and then what the broker is killed at. `alice`, `bob`, `carol`, `KBase` and `BER` stand for names
-/// that no other world has.
+/// that no other world has, `SOON` for a time to come.
 struct Kind {
     before: Vec<Request>,
     change: Vec<Request>,
@@ -59,6 +62,7 @@ struct Scene {
     /// What the names are in this world.
     number: String,
     people: BTreeMap<&'static str, Person>,
+    minio: Minio,
     /// Keys that are out before the change.
     old: Vec<(&'static str, Keys)>,
 }
@@ -88,7 +92,8 @@ impl Scene {
             people.insert(name, world.person(&format!("{name}{number}")).await);
         }
         people.insert("carol", world.stranger(&format!("carol{number}"), &["BERDL_USER"]));
-        let mut scene = Self { world, number, people, old: Vec::new() };
+        let minio = Minio::new(config(&world).minio).unwrap();
+        let mut scene = Self { world, number, people, minio, old: Vec::new() };
         let x = json!({"path": "users-warehouse/alice/x/", "with_users": ["bob"]});
         let stewards = json!({"add_members": [{"username": "alice", "role": "steward"}]});
         scene.ask_all(&[("dana", Method::POST, "/groups/KBase", stewards)]).await;
@@ -105,14 +110,21 @@ impl Scene {
     /// A text with the names of this world in it.
     fn named(&self, text: &str) -> String {
         let name = |text: String, name: &str| text.replace(name, &format!("{name}{}", self.number));
-        ["alice", "bob", "carol", "KBase", "BER"].into_iter().fold(text.to_owned(), name)
+        let text = text.replace("SOON", &(Timestamp::now() + 2.seconds()).to_string());
+        ["alice", "bob", "carol", "KBase", "BER"].into_iter().fold(text, name)
     }
 
     /// Asks the broker of this process, which does it.
     async fn ask_all(&self, requests: &[Request]) {
         for request in requests {
-            let status = self.ask(&self.world.url, request).await.unwrap();
-            assert!(matches!(status, 200 | 204), "{request:?}: {status}");
+            // A busy machine may not keep the broker's time limits; that is no matter here.
+            let mut tries = 0..5;
+            loop {
+                match self.ask(&self.world.url, request).await {
+                    Some(200 | 204) => break,
+                    status => assert!(status == Some(503) && tries.next().is_some(), "{request:?}: {status:?}"),
+                }
+            }
         }
     }
 
@@ -128,9 +140,12 @@ impl Scene {
 
     /// Asks a broker that is to be killed at this point. `false`: it was done before it came there.
     async fn ask_until_killed(&self, change: &[Request], point: u32) -> bool {
+        if change.is_empty() {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
         let mut command = tokio::process::Command::from(lakepass(&["serve"]));
         let mut serving = command
-            .envs(self.settings())
+            .envs(settings(&self.world))
             .envs([("LAKEPASS_LISTEN", "127.0.0.1:0"), ("LAKEPASS_RECONCILE_EVERY", "0")])
             .env("LAKEPASS_FAULT_AT", point.to_string())
             .stdout(Stdio::null())
@@ -181,28 +196,9 @@ impl Scene {
         was_killed
     }
 
-    fn settings(&self) -> BTreeMap<&'static str, String> {
-        let root = self.world.root();
-        BTreeMap::from([
-            ("LAKEPASS_MINIO_URL", self.world.minio_url.clone()),
-            ("LAKEPASS_MINIO_ROOT_USER", root.access_key),
-            ("LAKEPASS_MINIO_ROOT_PASSWORD", root.secret_key),
-            ("LAKEPASS_KBASE_AUTH_URL", self.world.auth.as_ref().unwrap().url()),
-            ("LAKEPASS_REQUIRED_ROLES", "BERDL_USER".into()),
-            ("LAKEPASS_ADMIN_ROLES", "KBASE_ADMIN".into()),
-            ("LAKEPASS_BUCKET", self.world.bucket.clone()),
-            ("LAKEPASS_LEDGER_BUCKET", self.world.ledger_bucket.clone()),
-        ])
-    }
-
-    fn config(&self) -> Config {
-        let settings = self.settings();
-        Config::load(None, &|name| settings.get(name).cloned()).unwrap()
-    }
-
     /// What a broker does when it starts.
     async fn start_again(&self) {
-        let Config { minio, ledger_bucket, lake, templates, sessions, .. } = self.config();
+        let Config { minio, ledger_bucket, lake, templates, sessions, .. } = config(&self.world);
         let minio = Arc::new(Minio::new(minio).unwrap());
         let broker = Broker::new(minio, ledger_bucket, lake, templates, sessions, Arc::new(Later));
         broker.remove_ended_grants().await.unwrap();
@@ -215,10 +211,7 @@ impl Scene {
             for folder in [
                 "users-warehouse/alice/x/",
                 "users-warehouse/alice/y/",
-                "users-warehouse/alice/z/",
-                "users-warehouse/alice/",
                 "users-warehouse/bob/",
-                "users-warehouse/carol/",
                 "groups-warehouse/KBase/",
                 "groups-warehouse/BER/",
             ] {
@@ -309,7 +302,7 @@ impl Scene {
 
     /// What MinIO has of this world.
     async fn at_minio(&self) -> Inventory {
-        let mut all = Minio::new(self.config().minio).unwrap().inventory().await.unwrap();
+        let mut all = self.minio.inventory().await.unwrap();
         let ours = ["alice", "bob", "carol", "KBase", "BER"].map(|name| self.named(&format!("lakepass-{name}")) + "-");
         let is_ours = |name: &String| ours.iter().any(|ours| name.starts_with(ours));
         all.users.retain(|name, _| is_ours(name));
@@ -332,18 +325,36 @@ impl Scene {
 
     /// Takes everything of this world away, so that there is not more and more to look at.
     async fn clear(self) {
-        let minio = Minio::new(self.config().minio).unwrap();
         let at_minio = self.at_minio().await;
         for user in at_minio.users.into_keys() {
-            minio.remove_user(&MinioUser::from(user)).await.unwrap();
+            self.minio.remove_user(&MinioUser::from(user)).await.unwrap();
         }
         for group in at_minio.groups.into_keys() {
-            minio.remove_group(&MinioGroup::from(group)).await.unwrap();
+            self.minio.remove_group(&MinioGroup::from(group)).await.unwrap();
         }
         for policy in at_minio.policies.into_keys() {
-            minio.remove_policy(&policy).await.unwrap();
+            self.minio.remove_policy(&policy).await.unwrap();
         }
     }
+}
+
+fn settings(world: &World) -> BTreeMap<&'static str, String> {
+    let root = world.root();
+    BTreeMap::from([
+        ("LAKEPASS_MINIO_URL", world.minio_url.clone()),
+        ("LAKEPASS_MINIO_ROOT_USER", root.access_key),
+        ("LAKEPASS_MINIO_ROOT_PASSWORD", root.secret_key),
+        ("LAKEPASS_KBASE_AUTH_URL", world.auth.as_ref().unwrap().url()),
+        ("LAKEPASS_REQUIRED_ROLES", "BERDL_USER".into()),
+        ("LAKEPASS_ADMIN_ROLES", "KBASE_ADMIN".into()),
+        ("LAKEPASS_BUCKET", world.bucket.clone()),
+        ("LAKEPASS_LEDGER_BUCKET", world.ledger_bucket.clone()),
+    ])
+}
+
+fn config(world: &World) -> Config {
+    let settings = settings(world);
+    Config::load(None, &|name| settings.get(name).cloned()).unwrap()
 }
 
 fn forget(value: &mut Value, fields: &[&str]) {
@@ -395,6 +406,7 @@ async fn settled(scene: Scene) -> After {
 
 /// Kills the broker at every point of the change.
 async fn at_every_point(name: &str, kind: Kind) {
+    let _turn = TURN.lock().await;
     let started = std::time::Instant::now();
     let prefixes = (0..=kind.change.len()).map(|done| after(&kind, &kind.change[..done]));
     let allowed: Vec<After> = stream::iter(prefixes).buffered(SIDE_BY_SIDE).collect().await;
@@ -464,7 +476,9 @@ async fn shares() {
     let unshare_group = json!({"path": "users-warehouse/alice/y/", "from_groups": ["KBase"]});
     let y = share("users-warehouse/alice/y/", "with_groups", "KBase", "write");
     let join = post("dana", "/groups/KBase", member("writer"));
+    let y_for_a_moment = json!({"path": "users-warehouse/alice/y/", "with_users": ["bob"], "expires_at": "SOON"});
     each(vec![
+        ("a share ended", with(vec![post("alice", "/users/alice/share", y_for_a_moment)], vec![])),
         ("shared", with(vec![], vec![share("users-warehouse/alice/y/", "with_users", "bob", "read")])),
         ("shared to write", with(vec![], vec![share("users-warehouse/alice/x/", "with_users", "bob", "write")])),
         ("shared with a group", with(vec![join.clone()], vec![y.clone()])),
