@@ -42,6 +42,7 @@ pub fn tend(broker: Arc<broker::Broker>, reconcile_every: Duration) {
             tracing::warn!(%error, "the buckets cannot be made yet");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
+        tracing::info!("both buckets are there");
         if !reconcile_every.is_zero() {
             tokio::spawn(reconcile(broker.clone(), reconcile_every));
         }

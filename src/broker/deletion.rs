@@ -4,10 +4,7 @@ use super::{Broker, Data, Error, all, require_admin, settle::Secret, unknown_gro
 use crate::{
     identity::{Identity, Username},
     lake::{GroupName, Principal},
-    minio::{
-        MinioUser,
-        ledger::{AccountState, Change, GroupDoc, UserDoc},
-    },
+    minio::ledger::{AccountState, Change, GroupDoc, UserDoc},
 };
 
 impl Broker {
@@ -29,10 +26,7 @@ impl Broker {
     /// Does what a deletion does after it has been noted.
     pub(super) async fn finish_user_deletion(&self, doc: &UserDoc, data: Data) -> Result<(), Error> {
         let user = &doc.username;
-        let of_key = doc.key_user.as_ref().map(|generation| &generation.user);
-        let minio_users: Vec<&MinioUser> =
-            [Some(&doc.session_user.user), of_key].into_iter().flatten().chain(&doc.retired).collect();
-        self.remove_minio_users(minio_users).await?;
+        self.settle_user(user, Secret::Trust).await?;
         let leave = doc.groups.iter().map(|group| async move {
             let left = self.ledger.update::<GroupDoc, Error>(group, |doc| match doc {
                 Some(mut doc) => {
@@ -70,7 +64,7 @@ impl Broker {
     /// Does what a deletion does after it has been noted.
     pub(super) async fn finish_group_deletion(&self, doc: &GroupDoc, data: Data) -> Result<(), Error> {
         let group = &doc.group;
-        self.remove_minio_groups(group, &doc.incarnation).await?;
+        self.settle_group(group, None).await?;
         all(doc.members.keys().map(|member| self.settle_user(member, Secret::Trust))).await?;
         let workspace = self.lake.workspace(group);
         self.take_all_given(&doc.given, &workspace, None).await?;

@@ -163,10 +163,12 @@ impl Drift {
     pub fn sentence(&self) -> String {
         let (at, thing) = (&self.at, &self.thing);
         match self.kind {
-            Kind::UserMissing => format!("MinIO has no user `{at}`"),
+            Kind::UserMissing => format!("MinIO has no user `{at}`, or its making broke off"),
             Kind::UserDisabled => format!("the MinIO user `{at}` is disabled, and the account is not"),
             Kind::UserEnabled => format!("the MinIO user `{at}` is enabled, and the account is disabled"),
-            Kind::UserRetired => format!("the MinIO user `{at}`, of an earlier generation, is still to be deleted"),
+            Kind::UserRetired => {
+                format!("the MinIO user `{at}`, of an earlier generation or a deleted account, is still to be deleted")
+            }
             Kind::SecretNotOurs => format!("the MinIO user `{at}` has a secret that is not ours"),
             Kind::GroupMissing => format!("MinIO has no group `{at}`"),
             Kind::GroupDisabled => format!("the MinIO group `{at}` is disabled"),
@@ -271,6 +273,12 @@ impl Broker {
         let policies = self.user_policies(doc);
         let hinted = doc.groups.iter().filter_map(|group| look.groups.get(&group.key()));
         let Some(wanted) = Wanted::of(doc, hinted, &policies) else {
+            let generations = [Some(&doc.session_user), doc.key_user.as_ref()].into_iter().flatten();
+            for user in generations.map(|generation| text(&generation.user)) {
+                if look.at_minio.users.contains_key(&user) {
+                    add(Kind::UserRetired, &user, "");
+                }
+            }
             return add(unfinished(doc.purging), &of.to_string(), "");
         };
         for retired in &doc.retired {
@@ -289,7 +297,8 @@ impl Broker {
         }
         for generation in [Some(&doc.session_user), doc.key_user.as_ref()].into_iter().flatten() {
             let user = generation.user.as_str();
-            let Some(info) = look.at_minio.users.get(user) else {
+            // Until it is noted that it was made, the making is not done.
+            let Some(info) = look.at_minio.users.get(user).filter(|_| generation.made) else {
                 add(Kind::UserMissing, user, "");
                 continue;
             };
@@ -326,6 +335,11 @@ impl Broker {
         let of = Principal::Group(doc.group.clone());
         let mut add = |kind, at: &str, thing: &str| found.add(kind, Some(&of), at, thing);
         if doc.deleting {
+            for (group, _) in self.group_policies(doc) {
+                for member in look.at_minio.groups.get(group.as_str()).iter().flat_map(|info| &info.members) {
+                    add(Kind::MemberTooMany, group.as_str(), member);
+                }
+            }
             return add(unfinished(doc.purging), &of.to_string(), "");
         }
         for path in self.lake.workspace(&doc.group) {

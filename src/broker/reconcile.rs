@@ -200,7 +200,11 @@ impl Broker {
         let Some(doc) = self.ledger.read::<UserDoc>(user).await? else { return Ok(()) };
         if doc.state == AccountState::Deleting {
             // One with the data may be under way, and goes on after us: whoever came by then would lose theirs.
-            return if doc.purging { Ok(()) } else { self.finish_user_deletion(&doc, Data::Keep).await };
+            return if doc.purging {
+                self.settle_user(user, Secret::Trust).await.map(|_| ())
+            } else {
+                self.finish_user_deletion(&doc, Data::Keep).await
+            };
         }
         self.put_again(&self.user_policies(&doc), drift).await?;
         let broke_off = things(drift, Kind::LakeKeyUnfinished);
@@ -228,7 +232,11 @@ impl Broker {
     async fn mend_group(&self, group: &GroupName, drift: &[Drift]) -> Result<(), Error> {
         let Some(doc) = self.ledger.read::<GroupDoc>(group).await? else { return Ok(()) };
         if doc.deleting {
-            return if doc.purging { Ok(()) } else { self.finish_group_deletion(&doc, Data::Keep).await };
+            return if doc.purging {
+                self.settle_group(group, None).await
+            } else {
+                self.finish_group_deletion(&doc, Data::Keep).await
+            };
         }
         let [readers, writers] = self.group_policies(&doc);
         self.put_again(&readers.1.into_iter().chain(writers.1).collect(), drift).await?;

@@ -17,7 +17,7 @@ use crate::{
     identity::Username,
     lake::{GroupName, LakePath, Role},
     minio::{
-        Incarnation, MinioError, MinioGroup, MinioUser, PREFIX, Status,
+        Incarnation, MinioError, MinioGroup, MinioUser, PREFIX, Status, UserInfo,
         ledger::{AccountState, Change, Generation, GroupDoc, UserDoc},
     },
 };
@@ -106,8 +106,16 @@ impl Broker {
             before.map(|doc| self.user_policies(doc).into_keys().collect()).unwrap_or_default();
         let mut looked_again = false;
         for _ in 0..MAX_ROUNDS {
-            let Some(doc) = self.ledger.read::<UserDoc>(user).await? else { return Ok(None) };
-            let policies = self.user_policies(&doc);
+            let Some(doc) = self.ledger.read::<UserDoc>(user).await? else {
+                self.remove_policies(&stale, &Policies::new()).await?;
+                return Ok(None);
+            };
+            let mut policies = self.user_policies(&doc);
+            // Should we be outrun after we have put them.
+            stale.extend(policies.keys().cloned());
+            if doc.state == AccountState::Deleting {
+                policies.clear();
+            }
             let seen = match self.settle_user_once(&doc, &policies, secret, &mut stale).await {
                 // Somebody else was faster, and has taken away what we were about to use.
                 Err(Error::Minio(MinioError::NotFound { .. })) => Seen::Changed,
@@ -130,14 +138,20 @@ impl Broker {
         let mut stale: BTreeSet<String> = before.into_iter().flat_map(policies).map(|(name, _)| name).collect();
         let mut looked_again = false;
         for _ in 0..MAX_ROUNDS {
-            let Some(doc) = self.ledger.read::<GroupDoc>(group).await? else { return Ok(()) };
+            let Some(doc) = self.ledger.read::<GroupDoc>(group).await? else {
+                self.remove_policies(&stale, &Policies::new()).await?;
+                return Ok(());
+            };
+            let mut wanted: Policies = policies(&doc).collect();
+            stale.extend(wanted.keys().cloned());
+            if doc.deleting {
+                wanted.clear();
+            }
             let seen = match self.settle_group_once(&doc, &mut stale).await {
                 Err(Error::Minio(MinioError::NotFound { .. })) => Seen::Changed,
                 seen => seen?,
             };
-            if seen == Seen::AsItShouldBe
-                && (self.remove_policies(&stale, &policies(&doc).collect()).await? || looked_again)
-            {
+            if seen == Seen::AsItShouldBe && (self.remove_policies(&stale, &wanted).await? || looked_again) {
                 return Ok(());
             }
             looked_again = seen == Seen::AsItShouldBe;
@@ -169,16 +183,22 @@ impl Broker {
         secret: Secret,
         stale: &mut BTreeSet<String>,
     ) -> Result<Seen, Error> {
-        if doc.state == AccountState::Deleting {
-            return Ok(Seen::AsItShouldBe);
-        }
         // First of all: these are to lose what they have.
-        let mut seen = self.remove_retired(doc).await?;
+        let mut seen = self.remove_retired(doc, stale).await?;
+        let generations: Vec<&Generation> =
+            [Some(&doc.session_user), doc.key_user.as_ref()].into_iter().flatten().collect();
+        let users: Vec<&MinioUser> = generations.iter().map(|generation| &generation.user).collect();
+        if doc.state == AccountState::Deleting {
+            self.remove_minio_users(&users, stale).await?;
+            return Ok(seen);
+        }
+        // Before the groups are read: who is taken out of one in between is not added again.
+        let infos = all(users.into_iter().map(|user| self.minio.user(user))).await?;
         let (groups, unreadable) = self.hinted_groups(doc).await?;
         let Some(wanted) = Wanted::of(doc, groups, policies) else { return Ok(seen) };
         let wanted = Wanted { unreadable, ..wanted };
-        for generation in [Some(&doc.session_user), doc.key_user.as_ref()].into_iter().flatten() {
-            if self.settle_generation(doc, generation, &wanted, secret, stale).await? == Seen::Changed {
+        for (generation, info) in generations.into_iter().zip(infos) {
+            if self.settle_generation(doc, generation, info, &wanted, secret, stale).await? == Seen::Changed {
                 seen = Seen::Changed;
             }
         }
@@ -189,13 +209,14 @@ impl Broker {
         &self,
         doc: &UserDoc,
         generation: &Generation,
+        info: Option<UserInfo>,
         wanted: &Wanted<'_>,
         secret: Secret,
         stale: &mut BTreeSet<String>,
     ) -> Result<Seen, Error> {
         let user = &generation.user;
         let mut seen = Seen::AsItShouldBe;
-        let mut info = match self.minio.user(user).await? {
+        let mut info = match info {
             Some(info) => {
                 if secret == Secret::Reset && !self.put_user(doc, user, info.status).await? {
                     return Ok(Seen::Changed);
@@ -207,21 +228,25 @@ impl Broker {
                 return Ok(Seen::Changed);
             }
             None => {
-                // Enabled, because nothing can be attached to who is not. Nobody has keys of it yet.
-                if !self.put_user(doc, user, Status::Enabled).await? {
+                if !self.put_user(doc, user, wanted.status).await? {
                     return Ok(Seen::Changed);
                 }
                 seen = Seen::Changed;
-                Default::default()
+                UserInfo { status: wanted.status, ..Default::default() }
             }
         };
         if !generation.made {
             self.folders(&self.lake.home(&doc.username)).await?;
         }
         let attached = names(&info.policy_name);
+        // Before anything new is attached. To who is disabled nothing can be: it is when they are enabled.
+        if info.status == Status::Enabled && wanted.status == Status::Disabled {
+            seen = Seen::Changed;
+            self.minio.set_user_status(user, Status::Disabled).await?;
+            info.status = Status::Disabled;
+        }
         let enabling = info.status == Status::Disabled && wanted.status == Status::Enabled;
-        let may_attach = info.status == Status::Enabled || enabling;
-        if enabling || may_attach && !attached.iter().eq(wanted.policies.keys()) {
+        if enabling || info.status == Status::Enabled && !attached.iter().eq(wanted.policies.keys()) {
             seen = Seen::Changed;
             stale.extend(attached.iter().cloned());
             if enabling {
@@ -234,7 +259,6 @@ impl Broker {
             }
             if enabling {
                 self.minio.set_user_status(user, Status::Enabled).await?;
-                info.status = Status::Enabled;
             }
             self.minio.attach_to_user(user, &list(wanted.policies)).await?;
         }
@@ -252,10 +276,6 @@ impl Broker {
             seen = Seen::Changed;
             self.minio.add_members(group, &[user]).await?;
         }
-        if info.status != wanted.status {
-            seen = Seen::Changed;
-            self.minio.set_user_status(user, wanted.status).await?;
-        }
         if !generation.made {
             seen = Seen::Changed;
             self.mark_made(doc, generation).await?;
@@ -265,6 +285,7 @@ impl Broker {
 
     async fn settle_group_once(&self, doc: &GroupDoc, stale: &mut BTreeSet<String>) -> Result<Seen, Error> {
         if doc.deleting {
+            self.remove_minio_groups(&doc.group, &doc.incarnation, stale).await?;
             return Ok(Seen::AsItShouldBe);
         }
         let mut seen = Seen::AsItShouldBe;
@@ -310,11 +331,11 @@ impl Broker {
         Ok(is_theirs)
     }
 
-    async fn remove_retired(&self, doc: &UserDoc) -> Result<Seen, Error> {
+    async fn remove_retired(&self, doc: &UserDoc, stale: &mut BTreeSet<String>) -> Result<Seen, Error> {
         if doc.retired.is_empty() {
             return Ok(Seen::AsItShouldBe);
         }
-        all(doc.retired.iter().map(|user| self.minio.remove_user(user))).await?;
+        self.remove_minio_users(&doc.retired.iter().collect::<Vec<_>>(), stale).await?;
         self.change_user(doc, |now| now.retired.retain(|user| !doc.retired.contains(user))).await?;
         Ok(Seen::Changed)
     }
@@ -360,26 +381,30 @@ impl Broker {
         Ok(())
     }
 
-    /// Takes MinIO users away, with their sessions and keys, and then their policies.
-    pub(super) async fn remove_minio_users(&self, users: impl IntoIterator<Item = &MinioUser>) -> Result<(), Error> {
-        let mut policies = BTreeSet::new();
+    /// Takes MinIO users away, with their sessions and keys. Their policies are stale then.
+    async fn remove_minio_users(&self, users: &[&MinioUser], stale: &mut BTreeSet<String>) -> Result<(), Error> {
         for user in users {
             let Some(info) = self.minio.user(user).await? else { continue };
-            policies.extend(names(&info.policy_name));
+            stale.extend(names(&info.policy_name));
             self.minio.remove_user(user).await?;
         }
-        self.remove_policies(&policies, &Policies::new()).await.map(|_| ())
+        Ok(())
     }
 
-    /// Takes the MinIO groups of a group away, and then their policies.
-    pub(super) async fn remove_minio_groups(&self, group: &GroupName, incarnation: &Incarnation) -> Result<(), Error> {
+    /// Takes the MinIO groups of a group away. Their policies are stale then.
+    async fn remove_minio_groups(
+        &self,
+        group: &GroupName,
+        incarnation: &Incarnation,
+        stale: &mut BTreeSet<String>,
+    ) -> Result<(), Error> {
         for role in [Role::Reader, Role::Writer] {
             let group = MinioGroup::new(group, incarnation, role);
             let Some(info) = self.minio.group(&group).await? else { continue };
+            stale.extend(names(&info.policy));
             let members: Vec<&str> = info.members.iter().map(String::as_str).collect();
             self.minio.remove_members(group.as_str(), &members).await?;
             self.minio.remove_group(&group).await?;
-            self.remove_policies(&names(&info.policy), &Policies::new()).await?;
         }
         Ok(())
     }

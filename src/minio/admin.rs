@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{
-    CALL_LIMIT, Minio, MinioError, MinioGroup, MinioUser,
+    CALL_LIMIT, Minio, MinioError, MinioGroup, MinioUser, fault,
     seal::{self, Algorithm},
 };
 
@@ -263,10 +263,16 @@ impl Minio {
             | MinioError::Damaged { .. }
             | MinioError::Refused { .. } => false,
         });
-        match tokio::time::timeout(call.limit, attempts).await {
-            Ok(answer) => answer,
-            Err(_) => Err(MinioError::Unavailable { what: call.what.into(), reason: "no answer in time".into() }),
+        let is_write = call.method != Method::GET;
+        if is_write {
+            fault::point();
         }
+        let answer = tokio::time::timeout(call.limit, attempts).await;
+        if is_write {
+            fault::point();
+        }
+        let late = || MinioError::Unavailable { what: call.what.into(), reason: "no answer in time".into() };
+        answer.unwrap_or_else(|_| Err(late()))
     }
 
     async fn send_once(&self, call: &Call) -> Result<Vec<u8>, MinioError> {

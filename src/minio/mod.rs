@@ -5,6 +5,7 @@
 
 mod admin;
 mod canary;
+mod fault;
 mod inventory;
 pub mod ledger;
 mod names;

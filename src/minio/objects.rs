@@ -8,7 +8,7 @@ use aws_sdk_s3::{
     types::{BucketVersioningStatus, Delete, ObjectIdentifier, VersioningConfiguration},
 };
 
-use super::{Minio, MinioError, sdk_error};
+use super::{Minio, MinioError, fault, sdk_error};
 
 /// Deleting a thousand objects takes longer than an ordinary call.
 const PURGE_LIMIT: Duration = Duration::from_secs(30);
@@ -37,7 +37,10 @@ pub(super) struct Page {
 impl Minio {
     /// Makes a bucket, if it is missing.
     pub async fn ensure_bucket(&self, bucket: &str) -> Result<(), MinioError> {
-        match self.s3.create_bucket().bucket(bucket).send().await.map_err(|error| sdk_error("CreateBucket", error)) {
+        fault::point();
+        let made = self.s3.create_bucket().bucket(bucket).send().await;
+        fault::point();
+        match made.map_err(|error| sdk_error("CreateBucket", error)) {
             Ok(_) | Err(MinioError::Conflict { .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -91,8 +94,10 @@ impl Minio {
             let limit = TimeoutConfig::builder().operation_timeout(PURGE_LIMIT).build();
             let longer = aws_sdk_s3::config::Builder::new().timeout_config(limit);
             let call = self.s3.delete_objects().bucket(bucket).delete(keys);
-            let answer =
-                call.customize().config_override(longer).send().await.map_err(|error| sdk_error(what, error))?;
+            fault::point();
+            let answer = call.customize().config_override(longer).send().await;
+            fault::point();
+            let answer = answer.map_err(|error| sdk_error(what, error))?;
             if let Some(error) = answer.errors().first() {
                 let code = error.code().unwrap_or_default().to_owned();
                 return Err(MinioError::Refused { what: what.into(), code });
@@ -113,7 +118,10 @@ impl Minio {
             Precondition::Absent => put.if_none_match("*"),
             Precondition::Unchanged(etag) => put.if_match(etag),
         };
-        let answer = put.send().await.map_err(|error| sdk_error("PutObject", error))?;
+        fault::point();
+        let answer = put.send().await;
+        fault::point();
+        let answer = answer.map_err(|error| sdk_error("PutObject", error))?;
         Ok(answer.e_tag.unwrap_or_default())
     }
 

@@ -6,6 +6,7 @@ mod audit;
 mod aws;
 mod clients;
 mod console;
+mod crashes;
 mod credential_process;
 mod decisions;
 mod drift;
