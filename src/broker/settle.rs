@@ -106,8 +106,13 @@ impl Broker {
             before.map(|doc| self.user_policies(doc).into_keys().collect()).unwrap_or_default();
         let mut looked_again = false;
         for _ in 0..MAX_ROUNDS {
-            let Some(doc) = self.ledger.read::<UserDoc>(user).await? else { return Ok(None) };
-            let policies = self.user_policies(&doc);
+            let doc = self.ledger.read::<UserDoc>(user).await?;
+            let lives = doc.as_ref().filter(|doc| doc.state != AccountState::Deleting);
+            let policies = lives.map(|doc| self.user_policies(doc)).unwrap_or_default();
+            let Some(doc) = doc else {
+                self.remove_policies(&stale, &policies).await?;
+                return Ok(None);
+            };
             let seen = match self.settle_user_once(&doc, &policies, secret, &mut stale).await {
                 // Somebody else was faster, and has taken away what we were about to use.
                 Err(Error::Minio(MinioError::NotFound { .. })) => Seen::Changed,
@@ -130,14 +135,15 @@ impl Broker {
         let mut stale: BTreeSet<String> = before.into_iter().flat_map(policies).map(|(name, _)| name).collect();
         let mut looked_again = false;
         for _ in 0..MAX_ROUNDS {
-            let Some(doc) = self.ledger.read::<GroupDoc>(group).await? else { return Ok(()) };
+            let doc = self.ledger.read::<GroupDoc>(group).await?;
+            let wanted = doc.iter().filter(|doc| !doc.deleting).flat_map(policies).collect();
+            let Some(doc) = doc else { return self.remove_policies(&stale, &wanted).await.map(|_| ()) };
             let seen = match self.settle_group_once(&doc, &mut stale).await {
                 Err(Error::Minio(MinioError::NotFound { .. })) => Seen::Changed,
                 seen => seen?,
             };
-            if seen == Seen::AsItShouldBe
-                && (self.remove_policies(&stale, &policies(&doc).collect()).await? || looked_again)
-            {
+            if seen == Seen::AsItShouldBe && (self.remove_policies(&stale, &wanted).await? || looked_again) {
+                self.snapshots.forget_members(group).await;
                 return Ok(());
             }
             looked_again = seen == Seen::AsItShouldBe;
@@ -227,6 +233,8 @@ impl Broker {
             if enabling {
                 self.empty_policies(doc, &attached, wanted.policies).await?;
             }
+            // Whoever outruns us may have looked for them before they were there.
+            stale.extend(wanted.policies.keys().cloned());
             let missing = wanted.policies.iter().filter(|(name, _)| enabling || !attached.contains(*name));
             self.put_policies(missing).await?;
             if self.ledger.read::<UserDoc>(&doc.username).await?.is_none_or(|now| now.revision != doc.revision) {
@@ -283,7 +291,7 @@ impl Broker {
                 continue;
             }
             seen = Seen::Changed;
-            stale.extend(attached.iter().cloned());
+            stale.extend(attached.iter().chain(policies.keys()).cloned());
             self.put_policies(policies.iter().filter(|(name, _)| !attached.contains(*name))).await?;
             if self.ledger.read::<GroupDoc>(&doc.group).await?.is_none_or(|now| now.revision != doc.revision) {
                 return Ok(Seen::Changed);
