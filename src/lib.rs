@@ -34,9 +34,11 @@ pub fn app(config: config::Config) -> anyhow::Result<http::App> {
     })
 }
 
-/// Does what is due without a request, as long as the process lives: makes the buckets, takes back what has ended, and
-/// repairs drift (unless the interval is zero).
+/// Does what is due without a request, as long as the process lives: makes the buckets, takes back what has ended,
+/// hears of what other replicas change, and repairs drift (unless the interval is zero).
 pub fn tend(broker: Arc<broker::Broker>, reconcile_every: Duration) {
+    let follower = broker.clone();
+    tokio::spawn(async move { follower.follow_ledger().await });
     tokio::spawn(async move {
         while let Err(error) = broker.prepare().await {
             tracing::warn!(%error, "the buckets cannot be made yet");

@@ -152,6 +152,7 @@ impl Broker {
                 seen => seen?,
             };
             if seen == Seen::AsItShouldBe && (self.remove_policies(&stale, &wanted).await? || looked_again) {
+                self.snapshots.forget_members(group).await;
                 return Ok(());
             }
             looked_again = seen == Seen::AsItShouldBe;
@@ -252,6 +253,8 @@ impl Broker {
             if enabling {
                 self.empty_policies(doc, &attached, wanted.policies).await?;
             }
+            // Whoever outruns us may have looked for them before they were there.
+            stale.extend(wanted.policies.keys().cloned());
             let missing = wanted.policies.iter().filter(|(name, _)| enabling || !attached.contains(*name));
             self.put_policies(missing).await?;
             if self.ledger.read::<UserDoc>(&doc.username).await?.is_none_or(|now| now.revision != doc.revision) {
@@ -304,7 +307,7 @@ impl Broker {
                 continue;
             }
             seen = Seen::Changed;
-            stale.extend(attached.iter().cloned());
+            stale.extend(attached.iter().chain(policies.keys()).cloned());
             self.put_policies(policies.iter().filter(|(name, _)| !attached.contains(*name))).await?;
             if self.ledger.read::<GroupDoc>(&doc.group).await?.is_none_or(|now| now.revision != doc.revision) {
                 return Ok(Seen::Changed);

@@ -6,18 +6,8 @@
 
 mod lake_keys;
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use aws_sigv4::{
-    http_request::{
-        PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
-        UriPathNormalizationMode, sign,
-    },
-    sign::v4,
-};
 use backon::{ExponentialBuilder, Retryable};
 use jiff::Timestamp;
 use reqwest::Method;
@@ -277,7 +267,15 @@ impl Minio {
 
     async fn send_once(&self, call: &Call) -> Result<Vec<u8>, MinioError> {
         let away = |reason: &str| MinioError::Unavailable { what: call.what.into(), reason: reason.into() };
-        let request = self.signed(call).ok_or_else(|| away("the request cannot be signed"))?;
+        let url = self.config.url.join(&format!("/minio/admin/v3/{}", call.what)).ok().map(|mut url| {
+            if !call.query.is_empty() {
+                url.query_pairs_mut().extend_pairs(&call.query);
+            }
+            url
+        });
+        // The admin API wants an empty region.
+        let request = url.and_then(|url| self.signed(&call.method, url, "", &call.body));
+        let request = request.ok_or_else(|| away("the request cannot be signed"))?;
         // A reqwest error can quote the URL, with a user's name in it.
         let mut response = self.http.execute(request).await.map_err(|error| away(&error.without_url().to_string()))?;
         let mut body = Vec::new();
@@ -302,43 +300,6 @@ impl Minio {
             (400..=499, _) => MinioError::Refused { what, code },
             _ => away(&format!("status {status} {code}")),
         })
-    }
-
-    /// SigV4 with the service `s3` and an empty region, as the admin API wants it.
-    fn signed(&self, call: &Call) -> Option<reqwest::Request> {
-        let mut url = self.config.url.join(&format!("/minio/admin/v3/{}", call.what)).ok()?;
-        if !call.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(&call.query);
-        }
-        let password = self.config.root_password.expose_secret();
-        let credentials =
-            aws_credential_types::Credentials::new(&self.config.root_user, password, None, None, "lakepass").into();
-        let mut settings = SigningSettings::default();
-        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-        settings.percent_encoding_mode = PercentEncodingMode::Single;
-        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-        let params = v4::SigningParams::builder()
-            .identity(&credentials)
-            .region("")
-            .name("s3")
-            .time(SystemTime::now())
-            .settings(settings)
-            .build()
-            .ok()?
-            .into();
-        let host = match url.port() {
-            Some(port) => format!("{}:{port}", url.host_str()?),
-            None => url.host_str()?.to_owned(),
-        };
-        let headers = [("host", host.as_str())].into_iter();
-        let signable =
-            SignableRequest::new(call.method.as_str(), url.as_str(), headers, SignableBody::Bytes(&call.body)).ok()?;
-        let (signature, _) = sign(signable, &params).ok()?.into_parts();
-        let mut request = self.http.request(call.method.clone(), url.clone()).body(call.body.clone());
-        for (name, value) in signature.headers() {
-            request = request.header(name, value);
-        }
-        request.build().ok()
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -233,6 +233,24 @@ pub async fn noting<T>(deed: impl Future<Output = T>) -> (T, BTreeMap<String, Op
     CHANGED.scope(RefCell::default(), noting).await
 }
 
+/// What each document was at one moment: its entity tag by its path.
+pub struct Etags(HashMap<String, String>);
+
+impl Etags {
+    /// Of the documents that say what a user may reach: their own, and those of the groups that they may be in. The same at two
+    /// moments: none of them was changed in between.
+    pub fn of(&self, doc: &UserDoc) -> Vec<Option<String>> {
+        let groups = doc.groups.iter().map(GroupDoc::path);
+        let paths = std::iter::once(UserDoc::path(&doc.username)).chain(groups);
+        paths.map(|path| self.0.get(&path).cloned()).collect()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
 /// One page of names, and where the next one begins.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Names {
@@ -334,18 +352,28 @@ impl Ledger {
     pub async fn paths(&self) -> Result<Vec<String>, MinioError> {
         let mut paths = Vec::new();
         for folder in [USERS, GROUPS, LAKE] {
-            let mut after = None;
-            loop {
-                let page = self.minio.list_objects(&self.bucket, folder, after.as_deref(), 1000).await?;
-                after = page.objects.last().map(|(path, _)| path.clone()).filter(|_| page.truncated);
-                // The buried are empty.
-                paths.extend(page.objects.into_iter().filter(|(_, size)| *size > 0).map(|(path, _)| path));
-                if after.is_none() {
-                    break;
-                }
-            }
+            // The buried are empty.
+            let documents =
+                self.minio.list_all(&self.bucket, folder).await?.into_iter().filter(|object| object.size > 0);
+            paths.extend(documents.map(|object| object.key));
         }
         Ok(paths)
+    }
+
+    /// What every document is now: one request to MinIO for each thousand of them.
+    pub async fn etags(&self) -> Result<Etags, MinioError> {
+        let objects = self.minio.list_all(&self.bucket, "").await?;
+        Ok(Etags(objects.into_iter().map(|object| (object.key, object.etag)).collect()))
+    }
+
+    /// Whose document an object is; nothing if it is nobody's.
+    pub fn subject(key: &str) -> Option<Principal> {
+        let key = key.strip_suffix(JSON)?;
+        match (key.strip_prefix(USERS), key.strip_prefix(GROUPS)) {
+            (Some(user), _) => user.parse().ok().map(Principal::User),
+            (_, Some(group)) => group.parse().ok().map(Principal::Group),
+            (None, None) => None,
+        }
     }
 
     /// Names of users, in their order.
@@ -378,9 +406,10 @@ impl Ledger {
         let limit = i32::try_from(limit).unwrap_or(i32::MAX);
         let page = self.minio.list_objects(&self.bucket, folder, after.as_deref(), limit).await?;
         let name = |key: &str| Some(key.strip_prefix(folder)?.strip_suffix(JSON)?.to_owned());
-        let last = page.objects.last().and_then(|(key, _)| name(key));
+        let last = page.objects.last().and_then(|object| name(&object.key));
         // The buried are empty.
-        let names = page.objects.iter().filter(|(_, size)| *size > 0).filter_map(|(key, _)| name(key)).collect();
+        let names =
+            page.objects.iter().filter(|object| object.size > 0).filter_map(|object| name(&object.key)).collect();
         Ok(Names { names, next: last.filter(|_| page.truncated) })
     }
 

@@ -5,12 +5,14 @@
 
 mod admin;
 mod canary;
+mod events;
 mod fault;
 mod inventory;
 pub mod ledger;
 mod names;
 mod objects;
 pub mod seal;
+mod signing;
 mod sts;
 
 use std::time::Duration;
@@ -25,6 +27,7 @@ use url::Url;
 pub use self::{
     admin::{AccessKey, GroupInfo, KeyState, Status, UserInfo},
     canary::{CANARY_PREFIX, Listing},
+    events::Events,
     inventory::{Inventory, canonical},
     names::{Incarnation, MinioGroup, MinioUser, PREFIX},
     sts::SessionKeys,

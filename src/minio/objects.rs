@@ -27,10 +27,17 @@ pub(super) struct Object {
     pub body: Vec<u8>,
 }
 
+/// An object as it is listed.
+pub(super) struct Listed {
+    pub key: String,
+    /// In bytes.
+    pub size: i64,
+    pub etag: String,
+}
+
 /// One page of a listing.
 pub(super) struct Page {
-    /// Key and size in bytes.
-    pub objects: Vec<(String, i64)>,
+    pub objects: Vec<Listed>,
     pub truncated: bool,
 }
 
@@ -62,7 +69,7 @@ impl Minio {
     pub async fn object_exists(&self, bucket: &str, key: &str) -> Result<bool, MinioError> {
         // The key itself is the first of all that begin with it.
         let page = self.list_objects(bucket, key, None, 1).await?;
-        Ok(page.objects.first().is_some_and(|(first, _)| first == key))
+        Ok(page.objects.first().is_some_and(|first| first.key == key))
     }
 
     /// Makes a folder: an empty object whose key ends at `/`, as S3A and the console do.
@@ -85,7 +92,7 @@ impl Minio {
             if page.objects.is_empty() {
                 return Ok(());
             }
-            let keys = page.objects.iter().map(|(key, _)| ObjectIdentifier::builder().key(key).build());
+            let keys = page.objects.iter().map(|object| ObjectIdentifier::builder().key(&object.key).build());
             let keys = keys
                 .collect::<Result<Vec<_>, _>>()
                 .and_then(|keys| Delete::builder().set_objects(Some(keys)).quiet(true).build());
@@ -142,6 +149,19 @@ impl Minio {
         }
     }
 
+    /// Everything that begins with a prefix, page after page.
+    pub(super) async fn list_all(&self, bucket: &str, prefix: &str) -> Result<Vec<Listed>, MinioError> {
+        let mut all: Vec<Listed> = Vec::new();
+        loop {
+            let after = all.last().map(|object| object.key.as_str());
+            let page = self.list_objects(bucket, prefix, after, 1000).await?;
+            all.extend(page.objects);
+            if !page.truncated {
+                return Ok(all);
+            }
+        }
+    }
+
     pub(super) async fn list_objects(
         &self,
         bucket: &str,
@@ -152,9 +172,15 @@ impl Minio {
         let list = self.s3.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(limit);
         let answer = list.set_start_after(after.map(str::to_owned)).send().await;
         let answer = answer.map_err(|error| sdk_error("ListObjectsV2", error))?;
-        let objects = answer.contents.unwrap_or_default().into_iter();
+        let listed = |object: aws_sdk_s3::types::Object| {
+            Some(Listed {
+                key: object.key?,
+                size: object.size.unwrap_or_default(),
+                etag: object.e_tag.unwrap_or_default(),
+            })
+        };
         Ok(Page {
-            objects: objects.filter_map(|object| Some((object.key?, object.size.unwrap_or_default()))).collect(),
+            objects: answer.contents.unwrap_or_default().into_iter().filter_map(listed).collect(),
             truncated: answer.is_truncated.unwrap_or_default(),
         })
     }

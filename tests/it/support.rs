@@ -31,7 +31,10 @@ use lakepass::{
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::watch,
+};
 
 /// How often a world's making is tried: see [`World::person`].
 const SETUP_TRIES: u32 = 5;
@@ -79,13 +82,28 @@ pub struct World {
     pub http: reqwest::Client,
     /// By access key: to make one costs more than to use it.
     clients: Mutex<HashMap<String, Client>>,
+    settings: HashMap<String, String>,
 }
 
-/// A way to a server, on which requests are counted, and which can be cut.
+/// Starts a broker, and says where it is.
+async fn serve(settings: &HashMap<String, String>) -> (String, Arc<Broker>) {
+    let app = lakepass::app(Config::load(None, &|name| settings.get(name).cloned()).unwrap()).unwrap();
+    let broker = app.broker.clone();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(lakepass::http::serve(listener, app, std::future::pending()));
+    (url, broker)
+}
+
+/// A way to a server, on which requests are counted, and which can be cut, or hold some back.
 pub struct CountingProxy {
     pub url: String,
     requests: Arc<AtomicU32>,
-    cut: tokio::sync::watch::Sender<bool>,
+    cut: watch::Sender<bool>,
+    /// A part of the requests that are held back.
+    hold: watch::Sender<Option<String>>,
+    /// How many were.
+    held: watch::Receiver<u32>,
 }
 
 impl CountingProxy {
@@ -99,10 +117,13 @@ impl CountingProxy {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(AtomicU32::new(0));
         let count = requests.clone();
-        let (cut, is_cut) = tokio::sync::watch::channel(false);
+        let (cut, is_cut) = watch::channel(false);
+        let (hold, to_hold) = watch::channel(None::<String>);
+        let (holding, held) = watch::channel(0);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (count, mut is_cut) = (count.clone(), is_cut.clone());
+                let (mut to_hold, holding) = (to_hold.clone(), holding.clone());
                 let pass = async move {
                     let server = tokio::net::TcpStream::connect(server).await.unwrap();
                     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
@@ -113,6 +134,12 @@ impl CountingProxy {
                             // Requests of these tests begin a chunk, and their bodies hold no such line.
                             let ends = chunk[..n].windows(11).filter(|w| w == b" HTTP/1.1\r\n").count();
                             count.fetch_add(ends as u32, Ordering::Relaxed);
+                            let text = String::from_utf8_lossy(&chunk[..n]).into_owned();
+                            let passes = |held: &Option<String>| held.as_ref().is_none_or(|held| !text.contains(held));
+                            if !passes(&to_hold.borrow()) {
+                                holding.send_modify(|n| *n += 1);
+                            }
+                            to_hold.wait_for(passes).await.ok();
                             to_server.write_all(&without(header, &chunk[..n])).await.unwrap();
                         }
                         to_server.shutdown().await.ok();
@@ -128,7 +155,7 @@ impl CountingProxy {
                 });
             }
         });
-        Self { url, requests, cut }
+        Self { url, requests, cut, hold, held }
     }
 
     /// To the world's broker.
@@ -143,6 +170,20 @@ impl CountingProxy {
 
     pub fn mend(&self) {
         self.cut.send_replace(false);
+    }
+
+    /// Holds requests back in which this text is.
+    pub fn hold(&self, text: &str) {
+        self.hold.send_replace(Some(text.to_owned()));
+    }
+
+    /// Waits until one is held back.
+    pub async fn holds(&mut self) {
+        self.held.changed().await.unwrap();
+    }
+
+    pub fn release(&self) {
+        self.hold.send_replace(None);
     }
 
     pub fn requests(&self) -> u32 {
@@ -186,46 +227,65 @@ impl World {
     }
 
     pub async fn on(minio: &MinioServer, settings: &[(&str, &str)]) -> Self {
+        let console = format!("http://{}", minio.console);
+        let (url, root_password) = (minio.url(), minio.root_password.expose_secret());
+        let of_minio = [
+            ("LAKEPASS_MINIO_URL", url.as_str()),
+            ("LAKEPASS_CONSOLE_URL", &console),
+            ("LAKEPASS_MINIO_ROOT_USER", &minio.root_user),
+            ("LAKEPASS_MINIO_ROOT_PASSWORD", root_password),
+        ];
+        Self::with(url.clone(), &[&of_minio, settings].concat()).await
+    }
+
+    /// With settings of which the last ones count.
+    pub async fn with(minio_url: String, settings: &[(&str, &str)]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let n = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let auth = KbaseAuth::start_on_loopback(Arc::new(SystemClock)).await.unwrap();
-        let (bucket, ledger_bucket) = (format!("lake-{n}"), format!("ledger-{n}"));
-        let setting = |name: &str| {
-            let given = settings.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-            given.or_else(|| {
-                Some(match name {
-                    "LAKEPASS_MINIO_URL" => minio.url(),
-                    "LAKEPASS_CONSOLE_URL" => format!("http://{}", minio.console),
-                    "LAKEPASS_MINIO_ROOT_USER" => minio.root_user.clone(),
-                    "LAKEPASS_MINIO_ROOT_PASSWORD" => minio.root_password.expose_secret().to_owned(),
-                    "LAKEPASS_KBASE_AUTH_URL" => auth.url(),
-                    "LAKEPASS_REQUIRED_ROLES" => "BERDL_USER".into(),
-                    "LAKEPASS_ADMIN_ROLES" => "KBASE_ADMIN".into(),
-                    "LAKEPASS_BUCKET" => bucket.clone(),
-                    "LAKEPASS_LEDGER_BUCKET" => ledger_bucket.clone(),
-                    _ => return None,
-                })
-            })
-        };
-        let app = lakepass::app(Config::load(None, &setting).unwrap()).unwrap();
+        let (auth_url, bucket, ledger_bucket) = (auth.url(), format!("lake-{n}"), format!("ledger-{n}"));
+        let by_default = [
+            ("LAKEPASS_KBASE_AUTH_URL", auth_url.as_str()),
+            ("LAKEPASS_REQUIRED_ROLES", "BERDL_USER"),
+            ("LAKEPASS_ADMIN_ROLES", "KBASE_ADMIN"),
+            ("LAKEPASS_BUCKET", &bucket),
+            ("LAKEPASS_LEDGER_BUCKET", &ledger_bucket),
+        ];
+        let settings = by_default.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings: HashMap<String, String> = settings.collect();
+        let (url, broker) = serve(&settings).await;
         let mut tries = 0..SETUP_TRIES;
-        while let Err(error) = app.broker.prepare().await {
+        while let Err(error) = broker.prepare().await {
             assert!(tries.next().is_some(), "{error}");
         }
-        let broker = app.broker.clone();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(lakepass::http::serve(listener, app, std::future::pending()));
-        let http = reqwest::Client::new();
         Self {
             url,
-            minio_url: minio.url(),
+            minio_url,
             bucket,
             ledger_bucket,
             auth: Some(auth),
             broker,
-            http,
+            http: reqwest::Client::new(),
             clients: Mutex::default(),
+            settings,
+        }
+    }
+
+    /// Another broker of this lake, with caches of its own. People are made by the first world.
+    pub async fn replica(&self, settings: &[(&str, &str)]) -> Self {
+        let mut of_replica = self.settings.clone();
+        of_replica.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let (url, broker) = serve(&of_replica).await;
+        Self {
+            url,
+            broker,
+            minio_url: self.minio_url.clone(),
+            bucket: self.bucket.clone(),
+            ledger_bucket: self.ledger_bucket.clone(),
+            auth: None,
+            http: reqwest::Client::new(),
+            clients: Mutex::default(),
+            settings: of_replica,
         }
     }
 
