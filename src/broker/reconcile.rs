@@ -11,6 +11,7 @@ use std::{
 use super::{
     Broker, Data, Error, all,
     drift::{Drift, Kind, Look},
+    if_readable,
     policies::Policies,
     require_admin,
     settle::Secret,
@@ -89,20 +90,20 @@ impl Broker {
             metrics::gauge!("lakepass_drift", "kind" => kind.name()).set(count as f64);
         }
         let mut repairs = Vec::new();
-        let mut to_do: BTreeMap<(Step, Option<Principal>), Vec<Drift>> = BTreeMap::new();
+        let mut to_do: BTreeMap<(Step, Principal), Vec<Drift>> = BTreeMap::new();
         for drift in drift {
-            match (drift.kind.left_because(), step(&drift)) {
-                (None, Some(step)) => to_do.entry((step, drift.of.clone())).or_default().push(drift),
+            match (drift.kind.left_because(), drift.of.clone()) {
+                (None, Some(of)) => to_do.entry((step(drift.kind, &of), of)).or_default().push(drift),
                 (reason, _) => {
-                    let mended = Mended::Left(reason.unwrap_or("it is nobody's"));
+                    let mended = Mended::Left(reason.unwrap_or("nobody in the ledger has it"));
                     repairs.push(Repair { drift, mended });
                 }
             }
         }
         for step in [Step::Groups, Step::Users, Step::LeftoverUsers, Step::LeftoverPolicies] {
-            let now = to_do.iter().filter(|((of, _), _)| *of == step);
+            let now = to_do.iter().filter(|((at, _), _)| *at == step);
             let mended = now.map(async |((_, of), drift)| {
-                let failed = self.mend(step, of.as_ref(), drift, &look).await.err();
+                let failed = self.mend(step, of, drift, &look).await.err();
                 let mended = || failed.clone().map_or(Mended::Done, Mended::Failed);
                 Ok::<_, Error>(drift.iter().map(|drift| Repair { drift: drift.clone(), mended: mended() }).collect())
             });
@@ -131,9 +132,8 @@ impl Broker {
     async fn look(&self) -> Result<Look, Error> {
         let at_minio = self.minio.inventory().await?;
         let (users, groups) = self.ledger.all_names().await?;
-        let (users, unreadable_users) =
-            self.documents::<UserDoc>(users, |doc, name| doc.username.as_str() == name).await?;
-        let (groups, unreadable_groups) = self.documents::<GroupDoc>(groups, |doc, key| doc.group.key() == key).await?;
+        let (users, unreadable_users) = self.documents::<UserDoc>(users).await?;
+        let (groups, unreadable_groups) = self.documents::<GroupDoc>(groups).await?;
         let live = || users.iter().filter(|doc| doc.state != AccountState::Deleting);
         let generations = live().flat_map(|doc| [Some(&doc.session_user), doc.key_user.as_ref()]).flatten();
         let is_enabled = |generation: &&Generation| {
@@ -167,32 +167,29 @@ impl Broker {
     async fn documents<D: Document<Key: FromStr + Sized>>(
         &self,
         names: Vec<String>,
-        is_of: impl Fn(&D, &str) -> bool,
     ) -> Result<(Vec<D>, BTreeSet<String>), Error> {
         let read = all(names.iter().map(async |name| match name.parse::<D::Key>() {
-            Ok(key) => self.ledger.inspect::<D>(&key).await,
-            Err(_) => Ok(Err("its name is none".to_owned())),
+            Ok(key) => if_readable(self.ledger.read::<D>(&key).await),
+            Err(_) => Ok(None),
         }));
         let (mut documents, mut unreadable) = (Vec::new(), BTreeSet::new());
-        for (name, document) in names.iter().zip(read.await?) {
+        for (document, name) in read.await?.into_iter().zip(names) {
             match document {
-                Ok(Some(document)) if is_of(&document, name) => documents.push(document),
-                Ok(Some(_)) | Err(_) => {
-                    unreadable.insert(name.clone());
+                Some(document) => documents.extend(document),
+                None => {
+                    unreadable.insert(name);
                 }
-                Ok(None) => {}
             }
         }
         Ok((documents, unreadable))
     }
 
-    async fn mend(&self, step: Step, of: Option<&Principal>, drift: &[Drift], look: &Look) -> Result<(), Error> {
+    async fn mend(&self, step: Step, of: &Principal, drift: &[Drift], look: &Look) -> Result<(), Error> {
         match (step, of) {
-            (Step::Groups | Step::Users, Some(Principal::Group(group))) => self.mend_group(group, drift).await,
-            (Step::Groups | Step::Users, Some(Principal::User(user))) => self.mend_user(user, drift, look).await,
-            (Step::LeftoverUsers, Some(Principal::User(user))) => self.remove_leftover_users(user, drift).await,
-            (Step::LeftoverPolicies, Some(of)) => self.remove_leftover_policies(of, drift).await,
-            (Step::Groups | Step::Users | Step::LeftoverUsers | Step::LeftoverPolicies, _) => Ok(()),
+            (Step::Groups | Step::Users, Principal::Group(group)) => self.mend_group(group, drift).await,
+            (Step::Groups | Step::Users, Principal::User(user)) => self.mend_user(user, drift, look).await,
+            (Step::LeftoverUsers, _) => self.remove_leftover_users(drift).await,
+            (Step::LeftoverPolicies, _) => self.remove_leftover_policies(of, drift).await,
         }
     }
 
@@ -257,18 +254,10 @@ impl Broker {
         self.put_policies(policies.iter().filter(|(name, _)| wrong.contains(name.as_str()))).await
     }
 
-    /// They were not in the ledger after they were seen at MinIO, so they never will be.
-    async fn remove_leftover_users(&self, user: &Username, drift: &[Drift]) -> Result<(), Error> {
-        let doc = self.ledger.read::<UserDoc>(user).await?;
+    /// They were not in the ledger after they were seen at MinIO, so they never will be again.
+    async fn remove_leftover_users(&self, drift: &[Drift]) -> Result<(), Error> {
         for drift in drift {
-            let leftover = MinioUser::from(drift.at.clone());
-            let in_use = doc.as_ref().is_some_and(|doc| {
-                let of_key = doc.key_user.as_ref().map(|generation| &generation.user);
-                doc.session_user.user == leftover || of_key == Some(&leftover)
-            });
-            if !in_use {
-                self.minio.remove_user(&leftover).await?;
-            }
+            self.minio.remove_user(&MinioUser::from(drift.at.clone())).await?;
         }
         Ok(())
     }
@@ -289,13 +278,13 @@ impl Broker {
     }
 }
 
-fn step(drift: &Drift) -> Option<Step> {
-    Some(match (drift.kind, drift.of.as_ref()?) {
+fn step(kind: Kind, of: &Principal) -> Step {
+    match (kind, of) {
         (Kind::LeftoverUser, _) => Step::LeftoverUsers,
         (Kind::LeftoverPolicy, _) => Step::LeftoverPolicies,
         (_, Principal::Group(_)) => Step::Groups,
         (_, Principal::User(_)) => Step::Users,
-    })
+    }
 }
 
 fn has(drift: &[Drift], kind: Kind) -> bool {

@@ -278,15 +278,6 @@ impl Ledger {
         Ok(self.load::<D>(&D::path(key)).await?.1)
     }
 
-    /// The same, but a document that cannot be read is told apart from a MinIO that cannot be asked: the inner error says
-    /// what is wrong with it.
-    pub async fn inspect<D: Document>(&self, key: &D::Key) -> Result<Result<Option<D>, String>, MinioError> {
-        match self.read(key).await {
-            Err(MinioError::Damaged { reason, .. }) => Ok(Err(reason)),
-            read => read.map(Ok),
-        }
-    }
-
     /// Changes a document: reads it, asks `change` what becomes of it, and writes that, unless somebody else wrote in
     /// between; then all begins anew. A change to the same is not written.
     ///

@@ -1,6 +1,9 @@
 //! Lakepass as a MinIO user of its own, with `deploy/minio-policy.json` and nothing else.
 
-use lakepass::dev::{MC, minio_server::MinioServer};
+use lakepass::{
+    broker::{Mended, Repair},
+    dev::{MC, minio_server::MinioServer},
+};
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Keys, World, start_minio, tool};
@@ -8,11 +11,12 @@ use crate::support::{Answer, Keys, World, start_minio, tool};
 const POLICY: &str = include_str!("../../deploy/minio-policy.json");
 
 /// As an operator does it.
-async fn mc(minio: &MinioServer, arguments: &[&str]) {
+async fn mc(minio: &MinioServer, arguments: &[&str]) -> String {
     let root = format!("http://{}:{}@{}", minio.root_user, "lakeroot-secret", minio.url().replace("http://", ""));
     let mut command = tokio::process::Command::new(tool(MC));
     let said = command.args(arguments).env("MC_HOST_lake", root).output().await.unwrap();
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    String::from_utf8_lossy(&said.stdout).into_owned()
 }
 
 async fn put_policy(minio: &MinioServer, policy: &Value) {
@@ -21,8 +25,16 @@ async fn put_policy(minio: &MinioServer, policy: &Value) {
     mc(minio, &["admin", "policy", "create", "lake", "broker", file.path().to_str().unwrap()]).await;
 }
 
+/// As somebody does it by mistake.
+async fn disable_groups(minio: &MinioServer, prefix: &str) {
+    let groups = mc(minio, &["admin", "group", "list", "lake"]).await;
+    for group in groups.split_whitespace().filter(|name| name.starts_with(prefix)) {
+        mc(minio, &["admin", "group", "disable", "lake", group]).await;
+    }
+}
+
 /// All that Lakepass does at MinIO, once; or the first thing that went wrong.
-async fn a_life(world: &World, n: usize) -> Result<(), String> {
+async fn a_life(minio: &MinioServer, world: &World, n: usize) -> Result<(), String> {
     let good = |what: &str, answer: Answer| {
         if answer.status < 300 { Ok(answer) } else { Err(format!("{what}: {} {}", answer.status, answer.json)) }
     };
@@ -51,6 +63,14 @@ async fn a_life(world: &World, n: usize) -> Result<(), String> {
     good("revocation", world.delete(&ada, "/sessions").await)?;
     good("disabled", world.post(&dana, &format!("/admin/users/{}/disable", ben.name), Value::Null).await)?;
     good("enabled", world.post(&dana, &format!("/admin/users/{}/enable", ben.name), Value::Null).await)?;
+    disable_groups(minio, &format!("lakepass-group{n}-")).await;
+    let repairs = world.broker.reconcile().await.map_err(|error| error.to_string())?;
+    // Lives that broke off may leave more to do.
+    let of_this = |repair: &&Repair| repair.drift.at.starts_with(&format!("lakepass-group{n}-"));
+    let repairs: Vec<&Repair> = repairs.iter().filter(of_this).collect();
+    if repairs.len() != 2 || repairs.iter().any(|repair| !matches!(repair.mended, Mended::Done)) {
+        return Err(format!("{repairs:?}"));
+    }
     world.broker.check_listing().await.map_err(|error| error.to_string())?;
     good("group deleted", world.delete(&dana, &format!("/admin{group}?purge=true")).await)?;
     for person in [&ada, &ben] {
@@ -70,7 +90,7 @@ async fn a_minio_user_with_the_policy_of_deploy_is_enough_and_none_of_it_is_too_
     mc(&minio, &["admin", "policy", "attach", "lake", "broker", "--user", "broker"]).await;
     let keys = [("LAKEPASS_MINIO_ROOT_USER", "broker"), ("LAKEPASS_MINIO_ROOT_PASSWORD", "broker-secret")];
     let world = World::on(&minio, &[buckets, keys].concat()).await;
-    a_life(&world, 0).await.unwrap();
+    a_life(&minio, &world, 0).await.unwrap();
     let statements = policy["Statement"].as_array().unwrap();
     let all = statements
         .iter()
@@ -81,7 +101,7 @@ async fn a_minio_user_with_the_policy_of_deploy_is_enough_and_none_of_it_is_too_
         let mut less = policy.clone();
         let dropped = less["Statement"][s]["Action"].as_array_mut().unwrap().remove(a);
         put_policy(&minio, &less).await;
-        if a_life(&world, n + 1).await.is_ok() {
+        if a_life(&minio, &world, n + 1).await.is_ok() {
             too_much.push(format!("{dropped} of {}", statements[s]["Sid"]));
         }
     }
