@@ -3,8 +3,9 @@
 //! It is checked as a whole, and every mistake is listed. Secrets never pass through the TOML reader, whose errors quote
 //! what they read: they come from files or the environment.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
@@ -35,6 +36,29 @@ pub struct Config {
     pub audit: Audit,
     /// How long after a look for drift the next one is; zero: never.
     pub reconcile_every: Duration,
+    pub limits: Limits,
+}
+
+/// How much is taken on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// How many connections there may be.
+    pub connections: usize,
+    /// How long a caller waits for an answer. By default as long as one call to MinIO and the wait for it may take: so an outage
+    /// shows within 3 s.
+    pub answer_limit: Duration,
+    /// How many requests a minute a user may make that ask MinIO something. 0: any number.
+    pub user_requests: u32,
+    /// How many wrong tokens a minute are looked at from one address. 0: any number.
+    pub wrong_tokens: u32,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How much longer a token that was good is trusted while the auth service is away.
+    pub token_grace: Duration,
+    /// How many tokens the auth service is asked about at once.
+    pub auth_calls: usize,
+    /// How many calls to MinIO are under way at once.
+    pub minio_calls: usize,
 }
 
 /// Every mistake in the configuration.
@@ -69,6 +93,14 @@ struct File {
     audit: Option<String>,
     audit_required: Option<bool>,
     reconcile_every: Option<u64>,
+    connections: Option<u64>,
+    answer_limit: Option<u64>,
+    user_requests: Option<u64>,
+    wrong_tokens: Option<u64>,
+    trusted_proxies: Option<Vec<String>>,
+    token_grace: Option<u64>,
+    auth_calls: Option<u64>,
+    minio_calls: Option<u64>,
 }
 
 impl File {
@@ -171,13 +203,9 @@ impl Config {
             None => Some(Templates::built_in()),
             Some(folder) => r.keep("POLICIES", Templates::from_folder(&PathBuf::from(folder))),
         };
-        let seconds = |r: &mut Reader, name, set: Option<u64>, default: u64| {
-            let text = r.text(name, set.map(|n| n.to_string())).unwrap_or_else(|| default.to_string());
-            Duration::from_secs(r.parse(name, &text).unwrap_or(default))
-        };
-        let default = seconds(&mut r, "SESSION_DEFAULT", file.session_default, 3600);
-        let max = seconds(&mut r, "SESSION_MAX", file.session_max, 12 * 3600);
-        let reconcile_every = seconds(&mut r, "RECONCILE_EVERY", file.reconcile_every, 600);
+        let default = Duration::from_secs(r.number("SESSION_DEFAULT", file.session_default, 3600));
+        let max = Duration::from_secs(r.number("SESSION_MAX", file.session_max, 12 * 3600));
+        let reconcile_every = Duration::from_secs(r.number("RECONCILE_EVERY", file.reconcile_every, 600));
         // MinIO issues far longer ones; a week is what AWS and MinIO document.
         if default < MIN_LIFETIME || default > max || max > Duration::from_secs(7 * 24 * 3600) {
             r.mistakes
@@ -200,12 +228,33 @@ impl Config {
         if audit.required && audit.sink == Sink::Log {
             r.mistakes.push("LAKEPASS_AUDIT_REQUIRED needs LAKEPASS_AUDIT: `stdout`, or the path of a file".into());
         }
+        let proxies = r.list("TRUSTED_PROXIES", file.trusted_proxies).unwrap_or_default();
+        let limits = Limits {
+            connections: r.number("CONNECTIONS", file.connections, 10_000),
+            answer_limit: Duration::from_millis(r.number("ANSWER_LIMIT", file.answer_limit, 2500)),
+            user_requests: r.number("USER_REQUESTS", file.user_requests, 1200),
+            wrong_tokens: r.number("WRONG_TOKENS", file.wrong_tokens, 600),
+            trusted_proxies: proxies.iter().filter_map(|network| r.parse("TRUSTED_PROXIES", network)).collect(),
+            token_grace: Duration::from_secs(r.number::<u32>("TOKEN_GRACE", file.token_grace, 0).into()),
+            auth_calls: r.number("AUTH_CALLS", file.auth_calls, 32),
+            minio_calls: r.number("MINIO_CALLS", file.minio_calls, 64),
+        };
+        for (name, number) in [
+            ("CONNECTIONS", limits.connections),
+            ("AUTH_CALLS", limits.auth_calls),
+            ("MINIO_CALLS", limits.minio_calls),
+        ] {
+            // The most that a semaphore has is more than any machine.
+            if !(1..=1_000_000).contains(&number) {
+                r.mistakes.push(format!("LAKEPASS_{name} is from 1 to 1000000"));
+            }
+        }
         match (r.mistakes.is_empty(), listen, url, root_user, root_password, lake, templates) {
             (true, Some(listen), Some(url), Some(root_user), Some(root_password), Some(lake), Some(templates)) => {
                 Ok(Self {
                     listen,
                     metrics_listen,
-                    minio: MinioConfig { url, root_user, root_password, derivation_key },
+                    minio: MinioConfig { url, root_user, root_password, derivation_key, calls: limits.minio_calls },
                     ledger_bucket,
                     lake,
                     templates,
@@ -215,6 +264,7 @@ impl Config {
                     console_url,
                     audit,
                     reconcile_every,
+                    limits,
                 })
             }
             _ => Err(Mistakes(r.mistakes)),
@@ -248,15 +298,20 @@ impl Reader<'_> {
         (self.env)(&format!("LAKEPASS_{name}")).map(split).or(from_file)
     }
 
-    fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(&mut self, name: &str, text: &str) -> Option<T> {
+    fn parse<T: FromStr<Err: Display>>(&mut self, name: &str, text: &str) -> Option<T> {
         self.keep(name, text.parse())
+    }
+
+    fn number<T: FromStr<Err: Display>>(&mut self, name: &str, from_file: Option<u64>, default: T) -> T {
+        let text = self.text(name, from_file.map(|number| number.to_string()));
+        text.and_then(|text| self.parse(name, &text)).unwrap_or(default)
     }
 
     fn json<T: DeserializeOwned>(&mut self, name: &str, text: &str) -> Option<T> {
         self.keep(name, serde_json::from_str(text))
     }
 
-    fn keep<T, E: std::fmt::Display>(&mut self, name: &str, result: Result<T, E>) -> Option<T> {
+    fn keep<T, E: Display>(&mut self, name: &str, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.mistakes.push(format!("LAKEPASS_{name}: {error}"))).ok()
     }
 
@@ -337,6 +392,9 @@ mod tests {
                 ("LAKEPASS_AUDIT_REQUIRED", "true"),
                 ("LAKEPASS_RECONCILE_EVERY", "daily"),
                 ("LAKEPASS_POLICIES", "/nonexistent"),
+                ("LAKEPASS_CONNECTIONS", "0"),
+                ("LAKEPASS_USER_REQUESTS", "-1"),
+                ("LAKEPASS_TRUSTED_PROXIES", "10.0.0.0/8,proxy.example"),
                 ("LAKEPASS_KEY_FILE", "/nonexistent"),
                 ("LAKEPASS_JWT_ISSUERS", "{"),
                 ("LOG_SENSITIVE_BODIES", "1"),
@@ -356,6 +414,9 @@ mod tests {
             "DEFAULT_SCOPE",
             "RECONCILE_EVERY",
             "POLICIES",
+            "CONNECTIONS",
+            "USER_REQUESTS",
+            "TRUSTED_PROXIES",
             "KEY_FILE",
             "JWT_ISSUERS",
             "KBASE_AUTH_URL",

@@ -20,6 +20,10 @@ const KEEP_FOR: Duration = Duration::from_secs(12 * 3600);
 
 const MAX_SNAPSHOTS: u64 = 20_000;
 
+/// How long MinIO may take while there is an older snapshot to go on with: SDKs that wait for their keys give up after a second or
+/// two.
+const PATIENCE: Duration = Duration::from_millis(900);
+
 pub(super) struct Snapshot {
     pub doc: UserDoc,
     pub standing: Vec<Standing>,
@@ -28,7 +32,7 @@ pub(super) struct Snapshot {
 /// The snapshots of this process.
 ///
 /// - There is one flight for a user.
-/// - One that is older than [`FRESH_FOR`] is used only while MinIO is away.
+/// - One that is older than [`FRESH_FOR`] is used only while MinIO is away, or slow.
 /// - Settling a user forgets theirs; one that is being taken at that moment may still be seen for [`FRESH_FOR`].
 pub(super) struct Snapshots(Cache<Username, Entry>);
 
@@ -60,8 +64,12 @@ impl Broker {
         if let Some(entry) = before.as_ref().filter(|entry| fresh(entry)) {
             return entry.snapshot.clone();
         }
+        let patience =
+            if before.as_ref().is_some_and(|entry| entry.snapshot.is_ok()) { PATIENCE } else { Duration::MAX };
         let take = async {
-            let snapshot = match (self.take_snapshot(user).await, before) {
+            let late = |_| Err(MinioError::Unavailable { what: "snapshot".into(), reason: "slow".into() }.into());
+            let taken = tokio::time::timeout(patience, self.take_snapshot(user)).await.unwrap_or_else(late);
+            let snapshot = match (taken, before) {
                 (Err(Error::Minio(MinioError::Unavailable { .. })), Some(before)) => before.snapshot,
                 (snapshot, _) => snapshot.map(Arc::new),
             };

@@ -18,6 +18,7 @@ use crate::{
         body::Raw,
         caller::{Caller, identify},
         no_store,
+        source::Source,
     },
     identity::{Identity, Token},
     lake::{LakePath, Scope},
@@ -42,6 +43,7 @@ pub struct LoginForm {
 ))]
 pub async fn login(
     State(app): Shared,
+    from: Source,
     headers: HeaderMap,
     caller: Result<Caller, Problem>,
     form: Result<LoginForm, Problem>,
@@ -51,8 +53,13 @@ pub async fn login(
         app.console()?;
         refuse_foreign(&headers, by_page)?;
         let form = form?;
+        let mut _place = None;
         let actor = match (&form.token, by_page) {
-            (Some(token), true) => identify(&app, token).await?,
+            (Some(token), true) => {
+                let actor = identify(&app, token, from).await?;
+                _place = Some(app.broker.admit(&actor.username).await?);
+                actor
+            }
             (None, true) => return Err(Problem::unauthenticated("paste your token")),
             (_, false) => caller?.0,
         };
