@@ -258,7 +258,7 @@ impl Minio {
     ) -> Result<T, MinioError> {
         let what = call.what;
         // MinIO seals with argon2id: 64 MiB and tens of milliseconds for each, there and here.
-        let _turn = self.sealed.turn().await.ok_or_else(|| super::busy(what))?;
+        let _permit = self.sealed.acquire().await;
         let answer = self.send(call).await?;
         let secret = self.config.root_password.clone();
         let opened = tokio::task::spawn_blocking(move || {

@@ -19,7 +19,7 @@ use aws_lc_rs::hkdf;
 use aws_sdk_s3::config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::SemaphorePermit;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
 use crate::limits::Queue;
@@ -84,8 +84,8 @@ pub struct Minio {
     sts: aws_sdk_sts::Client,
     /// Every call takes its turn here, but those that ask whether MinIO is there.
     queue: Queue,
-    /// The same for those with sealed answers, before the other one: both sides work hard for each.
-    sealed: Queue,
+    /// How many sealed answers are asked for and opened at once: both sides work hard for each.
+    sealed: Semaphore,
 }
 
 impl Minio {
@@ -129,7 +129,7 @@ impl Minio {
             s3: aws_sdk_s3::Client::from_conf(s3),
             sts: aws_sdk_sts::Client::from_conf(sts),
             queue: Queue::new("MinIO", config.calls),
-            sealed: Queue::new("sealed", std::thread::available_parallelism().map_or(2, |cores| cores.get())),
+            sealed: Semaphore::new(std::thread::available_parallelism().map_or(2, |cores| cores.get())),
             config,
             http,
         })
@@ -141,7 +141,8 @@ impl Minio {
 
     /// A place among the calls that are under way, for as long as it is held: from before a call until its answer is there.
     async fn turn(&self, what: &str) -> Result<SemaphorePermit<'_>, MinioError> {
-        self.queue.turn().await.ok_or_else(|| busy(what))
+        let busy = || MinioError::Unavailable { what: what.into(), reason: "too many calls are under way".into() };
+        self.queue.turn().await.ok_or_else(busy)
     }
 
     /// The secret of one of our MinIO users: HKDF-SHA256 (RFC 5869) of the derivation key and the user's name. Nobody is
@@ -158,10 +159,6 @@ impl Minio {
             .expect("30 bytes are fewer than HKDF can give");
         SecretString::from(URL_SAFE_NO_PAD.encode(secret.as_ref()))
     }
-}
-
-fn busy(what: &str) -> MinioError {
-    MinioError::Unavailable { what: what.into(), reason: "too many calls are under way".into() }
 }
 
 /// The length of a derived secret, in bytes.
