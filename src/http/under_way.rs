@@ -7,6 +7,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use futures::future::BoxFuture;
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     time::Instant,
@@ -80,7 +81,7 @@ pub(super) async fn limit_time(mut request: Request, next: Next) -> Response {
 /// One step of what takes its time: its answer soon, or that it goes on.
 pub(super) async fn soon<T: Send + 'static>(
     limit: Duration,
-    step: impl Future<Output = Result<T, Problem>> + Send + 'static,
+    step: BoxFuture<'static, Result<T, Problem>>,
 ) -> Result<T, Problem> {
     let mut step = Box::pin(for_same_request(step));
     // What is in memory needs no task.

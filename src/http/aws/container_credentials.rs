@@ -98,7 +98,7 @@ async fn other_keys(
     loop {
         let (step, by, request) = (app.clone(), actor.clone(), request.clone());
         let step = async move { shared_session(&step, &by, &request).await.map_err(Problem::from) };
-        let session = soon(app.answer_limit, step).await?;
+        let session = soon(app.answer_limit, Box::pin(step)).await?;
         let tag = etag(&session);
         if known != Some(tag.as_str()) {
             record_given(actor, &session).await?;
