@@ -3,8 +3,9 @@
 //! It is checked as a whole, and every mistake is listed. Secrets never pass through the TOML reader, whose errors quote
 //! what they read: they come from files or the environment.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
@@ -39,6 +40,29 @@ pub struct Config {
     pub reconcile_every: Duration,
     /// How the clients of KBase's earlier service are served, if they are.
     pub kbase_api: Option<KbaseApi>,
+    pub limits: Limits,
+}
+
+/// How much is taken on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// How many connections there may be.
+    pub connections: usize,
+    /// How long a caller waits for an answer. By default as long as one call to MinIO and the wait for it may take: so an outage
+    /// shows within 3 s.
+    pub answer_limit: Duration,
+    /// How many requests a minute a user may make that ask MinIO something. 0: any number.
+    pub user_requests: u32,
+    /// How many wrong tokens a minute are looked at from one address. 0: any number.
+    pub wrong_tokens: u32,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How much longer a token that was good is trusted while the auth service is away.
+    pub token_grace: Duration,
+    /// How many tokens the auth service is asked about at once.
+    pub auth_calls: usize,
+    /// How many calls to MinIO are under way at once.
+    pub minio_calls: usize,
 }
 
 /// Every mistake in the configuration.
@@ -76,6 +100,14 @@ struct File {
     kbase_api: Option<bool>,
     kbase_key_overlap: Option<u64>,
     kbase_read_only_suffix: Option<String>,
+    connections: Option<u64>,
+    answer_limit: Option<u64>,
+    user_requests: Option<u64>,
+    wrong_tokens: Option<u64>,
+    trusted_proxies: Option<Vec<String>>,
+    token_grace: Option<u64>,
+    auth_calls: Option<u64>,
+    minio_calls: Option<u64>,
 }
 
 impl File {
@@ -178,13 +210,9 @@ impl Config {
             None => Some(Templates::built_in()),
             Some(folder) => r.keep("POLICIES", Templates::from_folder(&PathBuf::from(folder))),
         };
-        let seconds = |r: &mut Reader, name, set: Option<u64>, default: u64| {
-            let text = r.text(name, set.map(|n| n.to_string())).unwrap_or_else(|| default.to_string());
-            Duration::from_secs(r.parse(name, &text).unwrap_or(default))
-        };
-        let default = seconds(&mut r, "SESSION_DEFAULT", file.session_default, 3600);
-        let max = seconds(&mut r, "SESSION_MAX", file.session_max, 12 * 3600);
-        let reconcile_every = seconds(&mut r, "RECONCILE_EVERY", file.reconcile_every, 600);
+        let default = Duration::from_secs(r.number("SESSION_DEFAULT", file.session_default, 3600));
+        let max = Duration::from_secs(r.number("SESSION_MAX", file.session_max, 12 * 3600));
+        let reconcile_every = Duration::from_secs(r.number("RECONCILE_EVERY", file.reconcile_every, 600));
         // MinIO issues far longer ones; a week is what AWS and MinIO document.
         if default < MIN_LIFETIME || default > max || max > Duration::from_secs(7 * 24 * 3600) {
             r.mistakes
@@ -207,7 +235,7 @@ impl Config {
         if audit.required && audit.sink == Sink::Log {
             r.mistakes.push("LAKEPASS_AUDIT_REQUIRED needs LAKEPASS_AUDIT: `stdout`, or the path of a file".into());
         }
-        let key_overlap = seconds(&mut r, "KBASE_KEY_OVERLAP", file.kbase_key_overlap, 3600);
+        let key_overlap = Duration::from_secs(r.number::<u32>("KBASE_KEY_OVERLAP", file.kbase_key_overlap, 3600).into());
         if key_overlap > Duration::from_secs(7 * 24 * 3600) {
             r.mistakes.push("LAKEPASS_KBASE_KEY_OVERLAP is at most 604800".into());
         }
@@ -216,12 +244,33 @@ impl Config {
         let is_on = r.flag("KBASE_API", file.kbase_api.or(Some(true)));
         let kbase_api =
             read_only_suffix.filter(|_| is_on).map(|read_only_suffix| KbaseApi { key_overlap, read_only_suffix });
+        let proxies = r.list("TRUSTED_PROXIES", file.trusted_proxies).unwrap_or_default();
+        let limits = Limits {
+            connections: r.number("CONNECTIONS", file.connections, 10_000),
+            answer_limit: Duration::from_millis(r.number("ANSWER_LIMIT", file.answer_limit, 2500)),
+            user_requests: r.number("USER_REQUESTS", file.user_requests, 1200),
+            wrong_tokens: r.number("WRONG_TOKENS", file.wrong_tokens, 600),
+            trusted_proxies: proxies.iter().filter_map(|network| r.parse("TRUSTED_PROXIES", network)).collect(),
+            token_grace: Duration::from_secs(r.number::<u32>("TOKEN_GRACE", file.token_grace, 0).into()),
+            auth_calls: r.number("AUTH_CALLS", file.auth_calls, 32),
+            minio_calls: r.number("MINIO_CALLS", file.minio_calls, 64),
+        };
+        for (name, number) in [
+            ("CONNECTIONS", limits.connections),
+            ("AUTH_CALLS", limits.auth_calls),
+            ("MINIO_CALLS", limits.minio_calls),
+        ] {
+            // The most that a semaphore has is more than any machine.
+            if !(1..=1_000_000).contains(&number) {
+                r.mistakes.push(format!("LAKEPASS_{name} is from 1 to 1000000"));
+            }
+        }
         match (r.mistakes.is_empty(), listen, url, root_user, root_password, lake, templates) {
             (true, Some(listen), Some(url), Some(root_user), Some(root_password), Some(lake), Some(templates)) => {
                 Ok(Self {
                     listen,
                     metrics_listen,
-                    minio: MinioConfig { url, root_user, root_password, derivation_key },
+                    minio: MinioConfig { url, root_user, root_password, derivation_key, calls: limits.minio_calls },
                     ledger_bucket,
                     lake,
                     templates,
@@ -232,6 +281,7 @@ impl Config {
                     audit,
                     reconcile_every,
                     kbase_api,
+                    limits,
                 })
             }
             _ => Err(Mistakes(r.mistakes)),
@@ -265,15 +315,20 @@ impl Reader<'_> {
         (self.env)(&format!("LAKEPASS_{name}")).map(split).or(from_file)
     }
 
-    fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(&mut self, name: &str, text: &str) -> Option<T> {
+    fn parse<T: FromStr<Err: Display>>(&mut self, name: &str, text: &str) -> Option<T> {
         self.keep(name, text.parse())
+    }
+
+    fn number<T: FromStr<Err: Display>>(&mut self, name: &str, from_file: Option<u64>, default: T) -> T {
+        let text = self.text(name, from_file.map(|number| number.to_string()));
+        text.and_then(|text| self.parse(name, &text)).unwrap_or(default)
     }
 
     fn json<T: DeserializeOwned>(&mut self, name: &str, text: &str) -> Option<T> {
         self.keep(name, serde_json::from_str(text))
     }
 
-    fn keep<T, E: std::fmt::Display>(&mut self, name: &str, result: Result<T, E>) -> Option<T> {
+    fn keep<T, E: Display>(&mut self, name: &str, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.mistakes.push(format!("LAKEPASS_{name}: {error}"))).ok()
     }
 
@@ -354,6 +409,9 @@ mod tests {
                 ("LAKEPASS_AUDIT_REQUIRED", "true"),
                 ("LAKEPASS_RECONCILE_EVERY", "daily"),
                 ("LAKEPASS_POLICIES", "/nonexistent"),
+                ("LAKEPASS_CONNECTIONS", "0"),
+                ("LAKEPASS_USER_REQUESTS", "-1"),
+                ("LAKEPASS_TRUSTED_PROXIES", "10.0.0.0/8,proxy.example"),
                 ("LAKEPASS_KEY_FILE", "/nonexistent"),
                 ("LAKEPASS_KBASE_API", "on"),
                 ("LAKEPASS_KBASE_KEY_OVERLAP", "604801"),
@@ -376,6 +434,9 @@ mod tests {
             "DEFAULT_SCOPE",
             "RECONCILE_EVERY",
             "POLICIES",
+            "CONNECTIONS",
+            "USER_REQUESTS",
+            "TRUSTED_PROXIES",
             "KEY_FILE",
             "JWT_ISSUERS",
             "KBASE_AUTH_URL",

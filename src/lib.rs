@@ -9,20 +9,36 @@ pub mod discretion;
 pub mod http;
 pub mod identity;
 pub mod lake;
+pub mod limits;
 pub mod minio;
 pub mod policy;
+pub mod server;
 
 use std::{sync::Arc, time::Duration};
 
 /// What the HTTP surface works with, as configured.
 pub fn app(config: config::Config) -> anyhow::Result<http::App> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let authenticator = identity::authenticator(config.kbase, config.jwt_issuers, identity::CacheLimits::default())?;
+    let wanted = config.limits;
+    let cache_limits = identity::CacheLimits {
+        grace: wanted.token_grace,
+        at_once: wanted.auth_calls,
+        wrong_per_minute: wanted.wrong_tokens,
+        ..Default::default()
+    };
+    let authenticator = identity::authenticator(config.kbase, config.jwt_issuers, cache_limits)?;
     let s3_endpoint = config.minio.url.as_str().trim_end_matches('/').to_owned();
     let minio = Arc::new(minio::Minio::new(config.minio)?);
     let console = config.console_url.map(http::Console::new).transpose()?;
-    let broker =
-        broker::Broker::new(minio, config.ledger_bucket, config.lake, config.templates, config.sessions, clock.clone());
+    let broker = broker::Broker::new(
+        minio,
+        config.ledger_bucket,
+        config.lake,
+        config.templates,
+        config.sessions,
+        wanted.user_requests,
+        clock.clone(),
+    );
     Ok(http::App {
         broker: Arc::new(broker),
         authenticator: Arc::new(authenticator),
@@ -31,6 +47,11 @@ pub fn app(config: config::Config) -> anyhow::Result<http::App> {
         s3_endpoint,
         console,
         kbase: config.kbase_api.map(Arc::new),
+        trusted_proxies: wanted.trusted_proxies,
+        connections: wanted.connections,
+        answer_limit: wanted.answer_limit,
+        readiness: Default::default(),
+        unknown_keys: limits::Allowances::new(wanted.wrong_tokens),
     })
 }
 

@@ -312,12 +312,24 @@ async fn serve(file: Option<PathBuf>, shutdown: impl Future<Output = ()> + Send 
     if let Some(address) = config.metrics_listen {
         metrics_exporter_prometheus::PrometheusBuilder::new().with_http_listener(address).install()?;
     }
+    lift_file_limit();
     let listener = TcpListener::bind(config.listen).await?;
     let reconcile_every = config.reconcile_every;
     let app = lakepass::app(config)?;
     lakepass::tend(app.broker.clone(), reconcile_every);
     tracing::info!(address = %listener.local_addr()?, "listening");
-    Ok(http::serve(listener, app, shutdown).await?)
+    http::serve(listener, app, shutdown).await;
+    Ok(())
+}
+
+/// As many connections as this process may have: many systems allow 1024 at first, and far more to who asks.
+fn lift_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit for open files stays as it is");
+    }
 }
 
 /// Ends with Ctrl-C or SIGTERM.

@@ -28,10 +28,15 @@ pub use self::{
     credentials::{CredentialsOptions, UseOfCache, credentials},
     token_source::TokenSource,
 };
-use crate::Clock;
+use crate::{
+    Clock,
+    server::{HEADERS_LIMIT, Limits},
+};
 
 /// How long requests that are under way may go on after the end was asked for.
 const GRACE: Duration = Duration::from_secs(2);
+/// How many connections there may be. SDKs have one for a moment, each time that they want keys.
+const MAX_CONNECTIONS: usize = 512;
 
 /// Where the agent is found.
 pub struct AgentOptions {
@@ -71,15 +76,10 @@ pub async fn run(
     tracing::info!(%address, broker = client.address(), "listening");
     let (held, seen) = (watch::Sender::default(), clock.clone());
     let desk = server::Desk { authorization, held: held.subscribe(), clock };
-    let (ending, ends) = tokio::sync::oneshot::channel();
-    let server = axum::serve(listener, server::router(desk)).with_graceful_shutdown(async move {
-        shutdown.await;
-        // The receiver is there as long as the server is.
-        ending.send(()).ok();
-    });
+    let (connections, of_one_address) = (MAX_CONNECTIONS, MAX_CONNECTIONS);
+    let limits = Limits { connections, of_one_address, headers: HEADERS_LIMIT, grace: GRACE };
     tokio::select! {
-        served = server.into_future() => Ok(served?),
-        () = async { if ends.await.is_ok() { tokio::time::sleep(GRACE).await } } => Ok(()),
+        () = crate::server::serve(listener, server::router(desk), limits, shutdown) => Ok(()),
         never = renewal::renew(client, tokens, seen, held) => match never {},
     }
 }

@@ -82,6 +82,11 @@ pub async fn for_request<T>(audit: Arc<Audit>, request_id: String, answer: impl 
     CONTEXT.scope(Context { audit, request_id }, answer).await
 }
 
+/// What goes on in another task for the same request.
+pub fn for_same_request<T>(answer: impl Future<Output = T>) -> impl Future<Output = T> {
+    CONTEXT.scope(CONTEXT.try_with(Clone::clone).unwrap_or_default(), answer)
+}
+
 /// Does something to its end, whether the caller waits for it or not, and says in the audit log who did what to what, and
 /// how it ended. A caller who hangs up leaves no change half done.
 pub async fn audited<T: Send + 'static>(

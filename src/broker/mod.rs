@@ -4,6 +4,7 @@
 //! says, and look again.
 
 mod access;
+mod admission;
 mod audit;
 mod backup;
 mod check;
@@ -45,7 +46,7 @@ use crate::{
 
 pub use self::{
     access::AccessReport,
-    audit::{Audit, Sink, audited, for_request, legible, record_given},
+    audit::{Audit, Sink, audited, for_request, for_same_request, legible, record_given},
     backup::{Export, Record, Restored, Run},
     drift::{Drift, Kind},
     groups::{GroupChange, GroupView, Member},
@@ -78,6 +79,8 @@ pub enum Error {
     ScopeExceeds(String),
     #[error("{0}")]
     PolicyTooLarge(TooLarge),
+    #[error("these are too many requests: ask again in a moment")]
+    TooMany { retry_after: std::time::Duration },
     #[error("the policy has no meaning in MinIO: a condition in it does not go with its actions, for example")]
     PolicyRefused,
     #[error("what is decided cannot be recorded now, and nothing may be decided unrecorded: ask again later")]
@@ -129,6 +132,7 @@ pub struct Broker {
     lake: Lake,
     templates: Templates,
     limits: SessionLimits,
+    admission: admission::Admission,
     turns: turns::Turns,
     snapshots: snapshots::Snapshots,
     session_cache: session_cache::SessionCache,
@@ -142,6 +146,7 @@ impl Broker {
         lake: Lake,
         templates: Templates,
         limits: SessionLimits,
+        requests_per_minute: u32,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let ledger = Ledger::new(minio.clone(), ledger_bucket);
@@ -151,6 +156,7 @@ impl Broker {
             lake,
             templates,
             limits,
+            admission: admission::Admission::new(requests_per_minute),
             turns: turns::Turns::default(),
             snapshots: snapshots::Snapshots::new(),
             session_cache: session_cache::SessionCache::new(),

@@ -74,7 +74,7 @@ impl SessionCache {
         let renew = async {
             match (issue.await, before) {
                 (Ok(issued), _) => Entry::new(issued, now),
-                (Err(Error::Minio(MinioError::Unavailable { .. })), Some(before)) => before,
+                (Err(Error::Minio(MinioError::Unavailable { .. }) | Error::TooMany { .. }), Some(before)) => before,
                 (Err(error), _) => Entry { session: Err(error), keep_for: Duration::ZERO },
             }
         };

@@ -57,7 +57,10 @@ impl Broker {
             policy: policy.json.clone(),
             asked: life.asked(),
         };
-        let issue = async { self.assume(&snapshot.doc, policy, life).await };
+        let issue = async {
+            self.count(&actor.username)?;
+            self.assume(&snapshot.doc, policy, life).await
+        };
         self.session_cache.get(key, self.now(), actor.expires_at, issue).await.map_err(|error| match error {
             Error::Minio(MinioError::Refused { .. }) if request.narrow.is_some() => Error::PolicyRefused,
             error => error,
@@ -105,6 +108,7 @@ impl Broker {
     pub async fn session_owner(&self, access_key: &str, session_token: &str) -> Result<Option<Username>, Error> {
         let Some(parent) = self.minio.session_parent(access_key, session_token).await? else { return Ok(None) };
         let Some(user) = parent.username() else { return Ok(None) };
+        self.count(&user)?;
         let doc = self.ledger.read::<UserDoc>(&user).await?;
         let is_theirs = |doc: &UserDoc| doc.state == AccountState::Enabled && doc.session_user.user == parent;
         Ok(doc.filter(is_theirs).map(|doc| doc.username))

@@ -36,6 +36,9 @@ const MAX_SNAPSHOTS: u64 = 20_000;
 
 /// How long to wait before the notification stream is asked for again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// How long MinIO may take while there is an older snapshot to go on with: SDKs that wait for their keys give up after a second or
+/// two.
+const PATIENCE: Duration = Duration::from_millis(900);
 
 pub(super) struct Snapshot {
     pub doc: UserDoc,
@@ -48,7 +51,7 @@ pub(super) struct Snapshot {
 ///
 /// - There is one flight for a user, and one for the look at the ledger.
 /// - One is used for [`FRESH_FOR`]. Then it is taken anew; or, when many ask, as soon as a look says that the documents that it was
-///   made of have changed. Other ones are used only while MinIO is away.
+///   made of have changed. Other ones are used only while MinIO is away, or slow.
 /// - Settling a user or a group forgets theirs, and so does an event of MinIO's notification stream. That is for speed, and what
 ///   is right does not hang on it.
 pub(super) struct Snapshots {
@@ -147,7 +150,9 @@ impl Broker {
         let (etags, now) = (etags.as_deref(), self.now());
         let take = async {
             let taken_at = Instant::now();
-            match (self.take_snapshot(user).await, before) {
+            let patience = if before.is_some() { PATIENCE } else { Duration::MAX };
+            let late = |_| Err(MinioError::Unavailable { what: "snapshot".into(), reason: "slow".into() }.into());
+            match (tokio::time::timeout(patience, self.take_snapshot(user)).await.unwrap_or_else(late), before) {
                 (Err(Error::Minio(MinioError::Unavailable { .. })), Some(before)) => Entry { taken_at, ..before },
                 (snapshot, _) => {
                     let snapshot = snapshot.map(Arc::new);

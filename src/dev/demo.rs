@@ -100,7 +100,7 @@ pub async fn run(options: DevOptions, shutdown: impl Future<Output = ()> + Send 
         write_private(&unfinished, &serde_json::to_vec(&ready)?)?;
         fs::rename(&unfinished, path)?;
     }
-    http::serve(demo.listener, demo.app, shutdown).await?;
+    http::serve(demo.listener, demo.app, shutdown).await;
     options.ready_file.as_deref().map_or(Ok(()), remove_if_there)?;
     Ok(())
 }

@@ -12,10 +12,10 @@ use std::{
 use anyhow::{Context, bail};
 use secrecy::{ExposeSecret, SecretString};
 
-/// Runs the server, ends it when its own standard input ends, and ends with it: so the server never outlives us, however
+/// Runs the server, ends it, stopped or not, when its own standard input ends, and ends with it: so the server never outlives us, however
 /// we end, and we see if it ends.
 const WATCHED: &str = r#"exec 3<&0; "$@" </dev/null 3<&- & server=$!; echo "$server"
-(read -r _ <&3; kill "$server" 2>/dev/null) & wait "$server""#;
+(read -r _ <&3; kill "$server" 2>/dev/null; kill -CONT "$server" 2>/dev/null) & wait "$server""#;
 
 /// How long a MinIO may take to come up.
 const START_LIMIT: Duration = Duration::from_secs(60);

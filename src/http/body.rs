@@ -1,5 +1,7 @@
 //! Bodies and parts of the address, read with a clear word on what is wrong.
 
+use std::time::Duration;
+
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::BytesRejection},
@@ -7,7 +9,7 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{BODY_TIME_LIMIT, Problem};
+use super::{BODY_TIME_LIMIT, Problem, under_way::UnderWay};
 
 /// A JSON object. Nothing at all is an empty one.
 pub struct Body<T>(pub T);
@@ -35,7 +37,12 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let under_way = request.extensions().get::<UnderWay>().cloned();
+        // Who waits for whom: until the body is there, we wait for the caller.
+        let wait_for = |what_comes_first| under_way.iter().for_each(|under_way| under_way.wait_for(what_comes_first));
+        wait_for(BODY_TIME_LIMIT);
         let bytes = tokio::time::timeout(BODY_TIME_LIMIT, Bytes::from_request(request, state)).await;
+        wait_for(Duration::ZERO);
         let slow = |_| Problem::new("slow-body", StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time");
         Ok(Self(bytes.map_err(slow)?.map_err(refused)?))
     }

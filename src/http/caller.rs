@@ -7,16 +7,34 @@ use axum::{
     http::{StatusCode, header, request::Parts},
 };
 
-use super::{App, Problem};
+use super::{App, Problem, source::Source, under_way::UnderWay};
 use crate::identity::{Authenticator, Identity, Token};
 
-/// A caller whose token is good. `Authorization` holds the token, with or without `Bearer` before it, and is there once.
+/// A caller whose token is good, within the limits for one user. `Authorization` holds the token, with or without `Bearer`
+/// before it, and is there once.
 pub struct Caller(pub Identity);
+
+/// The same, but for the limits: somebody who polls for what is in memory.
+pub struct Poller(pub Identity);
 
 impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let Poller(identity) = Poller::from_request_parts(parts, app).await?;
+        let place = app.broker.admit(&identity.username).await?;
+        if let Some(under_way) = parts.extensions.get::<UnderWay>() {
+            under_way.hold(place);
+        }
+        Ok(Self(identity))
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Poller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let Ok(from) = Source::from_request_parts(parts, app).await;
         if parts.uri.query().is_some_and(names_a_token) {
             return Err(Problem::new("token-in-address", StatusCode::BAD_REQUEST, IN_ADDRESS));
         }
@@ -31,7 +49,7 @@ impl FromRequestParts<Arc<App>> for Caller {
             Some(_) | None => value,
         };
         let token = Token::parse(text).map_err(|error| Problem::unauthenticated(&error.to_string()))?;
-        identify(app, &token).await.map(Self)
+        identify(app, &token, from).await.map(Self)
     }
 }
 
@@ -45,6 +63,6 @@ fn names_a_token(query: &str) -> bool {
 }
 
 /// Whose token it is.
-pub(super) async fn identify(app: &App, token: &Token) -> Result<Identity, Problem> {
-    Ok(app.authenticator.authenticate(token, app.clock.now()).await?.identity)
+pub(super) async fn identify(app: &App, token: &Token, from: Source) -> Result<Identity, Problem> {
+    Ok(app.authenticator.authenticate_from(token, app.clock.now(), from.0).await?.identity)
 }

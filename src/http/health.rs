@@ -8,9 +8,22 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use moka::future::Cache;
 
 use super::{App, Shared};
 use crate::identity::Authenticator;
+
+/// How long an answer is remembered: so that whoever asks, however often, costs little.
+const REMEMBERED_FOR: Duration = Duration::from_millis(500);
+
+/// What was found out a moment ago. There is one flight for all who ask.
+pub struct Readiness(Cache<(), BTreeMap<&'static str, &'static str>>);
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self(Cache::builder().max_capacity(1).time_to_live(REMEMBERED_FOR).build())
+    }
+}
 
 /// Whether the process lives.
 #[utoipa::path(get, path = "/healthz", security(()), responses((status = 200, description = "It does")))]
@@ -24,16 +37,20 @@ pub async fn healthz() -> &'static str {
     (status = 503, description = "One of them cannot", body = BTreeMap<String, String>),
 ))]
 pub async fn readyz(State(app): Shared) -> Response {
-    let (minio, auth) = tokio::join!(minio_is_ready(&app), in_time(app.authenticator.is_ready(app.clock.now())));
-    let word = |ready| if ready { "ok" } else { "unavailable" };
-    let parts = BTreeMap::from([("minio", word(minio)), ("auth", word(auth))]);
+    let parts = app.readiness.0.get_with((), find_out(&app)).await;
     let ready = parts.values().all(|word| *word == "ok");
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response = (status, Json(parts)).into_response();
     if !ready {
-        response.headers_mut().insert("retry-after", "2".parse().expect("it is a header value"));
+        response.headers_mut().insert("retry-after", 2.into());
     }
     response
+}
+
+async fn find_out(app: &App) -> BTreeMap<&'static str, &'static str> {
+    let (minio, auth) = tokio::join!(minio_is_ready(app), in_time(app.authenticator.is_ready(app.clock.now())));
+    let word = |ready| if ready { "ok" } else { "unavailable" };
+    BTreeMap::from([("minio", word(minio)), ("auth", word(auth))])
 }
 
 pub(super) async fn minio_is_ready(app: &App) -> bool {

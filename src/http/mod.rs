@@ -13,10 +13,12 @@ mod kbase;
 mod problem;
 mod sessions;
 mod sharing;
+mod source;
 mod spark;
+mod under_way;
 mod users;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -38,14 +40,14 @@ use crate::{
     Clock,
     broker::{Audit, Broker, for_request},
     identity::Authenticator,
+    limits::Allowances,
+    server,
 };
 
-pub use self::{console::Console, kbase::KbaseApi, problem::Problem};
+pub use self::{console::Console, health::Readiness, kbase::KbaseApi, problem::Problem};
 
 /// The largest body that is read, in bytes.
 const MAX_BODY_BYTES: usize = 256 * 1024;
-/// The longest that a request may take: deletions purge data.
-const REQUEST_LIMIT: Duration = Duration::from_secs(120);
 /// How long requests that are under way may go on after the end was asked for.
 const GRACE: Duration = Duration::from_secs(10);
 /// The longest that a request's body may take to arrive.
@@ -63,6 +65,15 @@ pub struct App {
     pub console: Option<Console>,
     /// How the clients of KBase's earlier service are served, if they are.
     pub kbase: Option<Arc<KbaseApi>>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// How many connections there may be.
+    pub connections: usize,
+    /// How long a caller waits for an answer.
+    pub answer_limit: Duration,
+    pub readiness: Readiness,
+    /// Of each address: questions whose keys these are, with keys that MinIO does not know.
+    pub unknown_keys: Allowances<IpAddr>,
 }
 
 #[derive(OpenApi)]
@@ -85,6 +96,7 @@ impl utoipa::Modify for BearerToken {
 
 /// The whole surface.
 pub fn router(app: App) -> Router {
+    let answer_soon = middleware::from_fn_with_state(app.answer_limit, under_way::answer_soon);
     let mut routes = OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(users::issue, users::show))
         .routes(routes!(users::me))
@@ -92,23 +104,19 @@ pub fn router(app: App) -> Router {
         .routes(routes!(sharing::unshare))
         .routes(routes!(sharing::access))
         .routes(routes!(admin::list))
-        .routes(routes!(admin::delete))
         .routes(routes!(admin::disable))
         .routes(routes!(admin::enable))
         .routes(routes!(admin::revoke))
-        .routes(routes!(drift::show))
-        .routes(routes!(drift::reconcile))
         .routes(routes!(groups::show, groups::change))
         .routes(routes!(groups::list))
-        .routes(routes!(groups::delete))
         .routes(routes!(sessions::issue, sessions::list, sessions::revoke))
-        .routes(routes!(aws::container_credentials::container_credentials))
         .routes(routes!(aws::sts::sts))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
-        .merge(console::routes());
+        .layer(answer_soon.clone())
+        .merge(unhurried());
     if let Some(kbase) = &app.kbase {
-        routes = routes.merge(kbase::routes(kbase.clone()));
+        routes = routes.merge(kbase::routes(kbase.clone()).layer(answer_soon.clone()));
     }
     let (router, api) = routes.split_for_parts();
     let api = Arc::new(document::complete(&api).to_string());
@@ -123,8 +131,7 @@ pub fn router(app: App) -> Router {
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| Problem::internal().into_response()))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
     router
-        .route("/", post(aws::sts::sts))
-        .layer(middleware::from_fn(limit_time))
+        .route("/", post(aws::sts::sts).layer(answer_soon))
         .merge(console::unlimited())
         .route("/openapi.json", get(async move || ([(header::CONTENT_TYPE, "application/json")], (*api).clone())))
         .fallback(async || Problem::new("no-such-resource", StatusCode::NOT_FOUND, "there is nothing at this address"))
@@ -135,34 +142,30 @@ pub fn router(app: App) -> Router {
         .with_state(Arc::new(app))
 }
 
+/// What may take its time: deletions purge data, drift is looked for everywhere, polls wait for news, people wait for the console.
+fn unhurried() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(admin::delete))
+        .routes(routes!(groups::delete))
+        .routes(routes!(drift::show))
+        .routes(routes!(drift::reconcile))
+        .routes(routes!(aws::container_credentials::container_credentials))
+        .merge(console::routes())
+        .layer(middleware::from_fn(under_way::limit_time))
+}
+
 /// Serves the surface until `shutdown`, and then finishes what is under way, if that is soon.
-pub async fn serve(
-    listener: tokio::net::TcpListener,
-    app: App,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let (ending, ends) = tokio::sync::oneshot::channel();
-    let server = axum::serve(listener, router(app)).with_graceful_shutdown(async move {
-        shutdown.await;
-        // The receiver is there as long as the server is.
-        ending.send(()).ok();
-    });
-    tokio::select! {
-        served = server.into_future() => served,
-        () = async { if ends.await.is_ok() { tokio::time::sleep(GRACE).await } } => Ok(()),
-    }
+pub async fn serve(listener: tokio::net::TcpListener, app: App, shutdown: impl Future<Output = ()>) {
+    // One address, a proxy's too, leaves room for others.
+    let (connections, of_one_address) = (app.connections, app.connections.div_ceil(2));
+    let limits = server::Limits { connections, of_one_address, headers: server::HEADERS_LIMIT, grace: GRACE };
+    server::serve(listener, router(app), limits, shutdown).await;
 }
 
 /// The request id is ours: a caller's could be anything.
 async fn drop_request_id(mut request: Request, next: Next) -> Response {
     request.headers_mut().remove("x-request-id");
     next.run(request).await
-}
-
-async fn limit_time(request: Request, next: Next) -> Response {
-    let late =
-        |_| Problem::unavailable("the request took too long; it may or may not have had its effect").into_response();
-    tokio::time::timeout(REQUEST_LIMIT, next.run(request)).await.unwrap_or_else(late)
 }
 
 /// Times, logs one line, and gives a problem its request id.

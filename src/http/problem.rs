@@ -1,5 +1,7 @@
 //! Errors as RFC 9457 problem documents.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -22,6 +24,9 @@ pub struct Problem {
     detail: String,
     /// To be named when asking for help. It is in the log.
     request_id: String,
+    /// In seconds. A header.
+    #[serde(skip)]
+    retry_after: Option<u64>,
 }
 
 impl Problem {
@@ -32,6 +37,7 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             request_id: String::new(),
+            retry_after: None,
         }
     }
 
@@ -40,7 +46,18 @@ impl Problem {
     }
 
     pub fn unavailable(detail: impl Into<String>) -> Self {
-        Self::new("unavailable", StatusCode::SERVICE_UNAVAILABLE, detail)
+        let retry_after = Some(2);
+        Self { retry_after, ..Self::new("unavailable", StatusCode::SERVICE_UNAVAILABLE, detail) }
+    }
+
+    fn too_many(detail: impl Into<String>, retry_after: Duration) -> Self {
+        // Rounded up: who comes a little early would be refused again.
+        let retry_after = Some(retry_after.as_secs() + 1);
+        Self { retry_after, ..Self::new("too-many-requests", StatusCode::TOO_MANY_REQUESTS, detail) }
+    }
+
+    pub fn retry_after(&self) -> Option<u64> {
+        self.retry_after
     }
 
     pub fn internal() -> Self {
@@ -57,8 +74,11 @@ impl Problem {
         &self.detail
     }
 
-    /// As AWS spells codes: `NotAdmitted` for `not-admitted`.
+    /// As AWS spells codes: `NotAdmitted` for `not-admitted`, and what its SDKs slow down for.
     pub fn code(&self) -> String {
+        if self.status == StatusCode::TOO_MANY_REQUESTS.as_u16() {
+            return "Throttling".into();
+        }
         let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
         self.title.split(' ').filter(|word| !word.is_empty()).map(capital).collect()
     }
@@ -83,14 +103,11 @@ impl IntoResponse for Problem {
         let mut response = (status, Json(&self)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        match status {
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
-            }
-            StatusCode::UNAUTHORIZED => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            _ => {}
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response.extensions_mut().insert(self);
         response
@@ -119,6 +136,7 @@ impl From<Error> for Problem {
             Error::Conflict(_) => Self::new("conflict", StatusCode::CONFLICT, detail),
             Error::Disabled(_) => Self::new("account-disabled", StatusCode::FORBIDDEN, detail),
             Error::TokenEnds(_) => Self::new("token-expires-too-soon", StatusCode::FORBIDDEN, detail),
+            Error::TooMany { retry_after } => Self::too_many(detail, retry_after),
             Error::PolicyRefused => Self::invalid(detail),
             Error::PolicyTooLarge(_) => Self::new("policy-too-large", StatusCode::UNPROCESSABLE_ENTITY, detail),
             Error::ScopeExceeds(_) => Self::new("scope-exceeds-grants", StatusCode::FORBIDDEN, detail),
@@ -154,6 +172,11 @@ impl From<AuthError> for Problem {
             }
             AuthError::RolesMissing(_) | AuthError::MfaMissing | AuthError::UnusableUsername { .. } => {
                 Self::new("not-admitted", StatusCode::FORBIDDEN, error.to_string())
+            }
+            AuthError::TooManyWrong { retry_after } => {
+                let detail =
+                    "too many wrong tokens came from this address, so this one is not looked at: ask again later";
+                Self::too_many(detail, retry_after)
             }
             AuthError::Unavailable { .. } => {
                 tracing::warn!(%error, "a token cannot be checked");

@@ -85,6 +85,13 @@ struct MeAnswer {
     customroles: BTreeSet<String>,
 }
 
+/// What the service says of itself. Whatever else answers is not it.
+#[derive(Deserialize)]
+struct RootAnswer {
+    #[serde(rename = "servertime")]
+    _servertime: i64,
+}
+
 #[derive(Deserialize)]
 struct ErrorAnswer {
     error: ErrorDetail,
@@ -137,11 +144,14 @@ impl Authenticator for KbaseAuthenticator {
 
     async fn is_ready(&self, _now: Timestamp) -> Result<(), AuthError> {
         let request = self.client.get(self.root_url.clone()).header(header::ACCEPT, "application/json");
-        match request.send().await.map_err(fetch::transport) {
-            Ok(answer) if answer.status() == StatusCode::OK => Ok(()),
-            Ok(answer) => Err(unavailable("/", &FetchError::Status(answer.status()))),
-            Err(error) => Err(unavailable("/", &error)),
-        }
+        let about = async {
+            let answer = request.send().await.map_err(fetch::transport)?;
+            if answer.status() != StatusCode::OK {
+                return Err(FetchError::Status(answer.status()));
+            }
+            fetch::json::<RootAnswer>(&fetch::body(answer, MAX_BODY_BYTES).await?)
+        };
+        about.await.map(|_| ()).map_err(|error| unavailable("/", &error))
     }
 }
 

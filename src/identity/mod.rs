@@ -16,7 +16,7 @@ mod roles;
 mod token;
 mod username;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -71,6 +71,9 @@ pub enum AuthError {
     /// 403: a good JWT that does not say who its bearer is in a way that we can use.
     #[error("the claim {claim:?} holds no usable username: {reason}")]
     UnusableUsername { claim: String, reason: String },
+    /// 429: too many wrong tokens came from the same address. Says nothing about this one.
+    #[error("too many wrong tokens from one address")]
+    TooManyWrong { retry_after: Duration },
     /// 503: nobody can say now whether the token is good. Says nothing about the token.
     #[error("{service} cannot be asked: {reason}")]
     Unavailable { service: &'static str, reason: String },
@@ -80,6 +83,11 @@ pub enum AuthError {
 #[async_trait]
 pub trait Authenticator: Send + Sync {
     async fn authenticate(&self, token: &Token, now: Timestamp) -> Result<Validated, AuthError>;
+
+    /// The same for a caller at an address, within the limits for one. By default, there are none.
+    async fn authenticate_from(&self, token: &Token, now: Timestamp, _from: IpAddr) -> Result<Validated, AuthError> {
+        self.authenticate(token, now).await
+    }
 
     /// Whether everybody who has to be asked can be. By default, nobody has to.
     async fn is_ready(&self, _now: Timestamp) -> Result<(), AuthError> {

@@ -215,9 +215,9 @@ impl Minio {
         call: Call,
     ) -> Result<T, MinioError> {
         let what = call.what;
+        // MinIO seals with argon2id: 64 MiB and tens of milliseconds for each, there and here.
+        let _permit = self.sealed.acquire().await;
         let answer = self.send(call).await?;
-        // MinIO seals with argon2id: 64 MiB for each that is opened at the same time.
-        let _permit = self.opening.acquire().await;
         let secret = self.config.root_password.clone();
         let opened = tokio::task::spawn_blocking(move || {
             let plaintext = seal::open(&secret, &answer).map_err(|error| error.to_string())?;
@@ -253,6 +253,7 @@ impl Minio {
             | MinioError::Damaged { .. }
             | MinioError::Refused { .. } => false,
         });
+        let _turn = self.turn(call.what).await?;
         let is_write = call.method != Method::GET;
         if is_write {
             fault::point();
@@ -292,6 +293,8 @@ impl Minio {
         let code = serde_json::from_slice::<ErrorBody>(&body).unwrap_or_default().code;
         let what = call.what.to_owned();
         Err(match (status, code.as_str()) {
+            // MinIO says why. What does not is something else that answers in its place.
+            (_, "") => away(&format!("status {status} without a code")),
             (_, "XMinioIAMPolicyInUse") => MinioError::InUse { what },
             (413, _) | (_, "EntityTooLarge") => MinioError::TooLarge { what },
             (404, _) | (_, "XMinioInvalidIAMCredentials") => MinioError::NotFound { what },

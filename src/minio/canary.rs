@@ -61,6 +61,7 @@ impl Minio {
                 }
             });
             async move {
+                let _turn = self.turn("ListObjectsV2").await?;
                 match call.send().await.map_err(|error| sdk_error("ListObjectsV2", error)) {
                     Ok(_) => Ok(true),
                     Err(MinioError::Denied { .. }) => Ok(false),

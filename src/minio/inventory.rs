@@ -64,6 +64,7 @@ impl Minio {
         let signer = Credentials::new(user.as_str(), secret.expose_secret(), None, None, "lakepass-derived");
         let as_user =
             aws_sdk_s3::config::Builder::new().credentials_provider(signer).retry_config(RetryConfig::standard());
+        let _turn = self.turn("GetBucketLocation").await?;
         let answer = self.s3.get_bucket_location().bucket(bucket).customize().config_override(as_user).send().await;
         match answer {
             Ok(_) => Ok(false),

@@ -22,7 +22,10 @@ use aws_lc_rs::hkdf;
 use aws_sdk_s3::config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
+
+use crate::limits::Queue;
 
 pub use self::{
     admin::{AccessKey, GroupInfo, KeyState, Status, UserInfo},
@@ -73,6 +76,8 @@ pub struct MinioConfig {
     pub root_password: SecretString,
     /// By default the root password.
     pub derivation_key: Option<SecretString>,
+    /// How many calls are under way at once.
+    pub calls: usize,
 }
 
 /// A MinIO server, and everything that Lakepass asks of it.
@@ -81,8 +86,10 @@ pub struct Minio {
     http: reqwest::Client,
     s3: aws_sdk_s3::Client,
     sts: aws_sdk_sts::Client,
-    /// How many sealed answers may be opened at once.
-    opening: tokio::sync::Semaphore,
+    /// Every call takes its turn here, but those that ask whether MinIO is there.
+    queue: Queue,
+    /// How many sealed answers are asked for and opened at once: both sides work hard for each.
+    sealed: Semaphore,
 }
 
 impl Minio {
@@ -125,7 +132,8 @@ impl Minio {
         Ok(Self {
             s3: aws_sdk_s3::Client::from_conf(s3),
             sts: aws_sdk_sts::Client::from_conf(sts),
-            opening: tokio::sync::Semaphore::new(std::thread::available_parallelism().map_or(2, |cores| cores.get())),
+            queue: Queue::new("MinIO", config.calls),
+            sealed: Semaphore::new(std::thread::available_parallelism().map_or(2, |cores| cores.get())),
             config,
             http,
         })
@@ -133,6 +141,12 @@ impl Minio {
 
     pub fn url(&self) -> &Url {
         &self.config.url
+    }
+
+    /// A place among the calls that are under way, for as long as it is held: from before a call until its answer is there.
+    async fn turn(&self, what: &str) -> Result<SemaphorePermit<'_>, MinioError> {
+        let busy = || MinioError::Unavailable { what: what.into(), reason: "too many calls are under way".into() };
+        self.queue.turn().await.ok_or_else(busy)
     }
 
     /// The secret of one of our MinIO users. Nobody is given it and nothing stores it.
@@ -172,6 +186,8 @@ where
     let status = error.raw_response().map(|response| response.status().as_u16());
     let code = error.as_service_error().and_then(|error| error.code()).unwrap_or_default().to_owned();
     match (status, code.as_str()) {
+        // MinIO says why. What does not is something else that answers in its place.
+        (Some(status), "") => MinioError::Unavailable { what, reason: format!("status {status} without a code") },
         // A missing bucket is no missing object: somebody has to make it first.
         (_, "NoSuchBucket") => MinioError::Unavailable { what, reason: "its bucket does not exist".into() },
         (Some(404), _) => MinioError::NotFound { what },
@@ -195,6 +211,7 @@ mod tests {
             root_user: "root".into(),
             root_password: SecretString::from("ROOTSECRET"),
             derivation_key: key.map(SecretString::from),
+            calls: 1,
         };
         assert!(!format!("{config:?}").contains("ROOTSECRET"));
         Minio::new(config).unwrap()

@@ -44,6 +44,7 @@ pub(super) struct Page {
 impl Minio {
     /// Makes a bucket, if it is missing.
     pub async fn ensure_bucket(&self, bucket: &str) -> Result<(), MinioError> {
+        let _turn = self.turn("CreateBucket").await?;
         fault::point();
         let made = self.s3.create_bucket().bucket(bucket).send().await;
         fault::point();
@@ -57,12 +58,14 @@ impl Minio {
     pub async fn keep_versions(&self, bucket: &str) -> Result<(), MinioError> {
         let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
         let call = self.s3.put_bucket_versioning().bucket(bucket).versioning_configuration(enabled);
+        let _turn = self.turn("PutBucketVersioning").await?;
         call.send().await.map(|_| ()).map_err(|error| sdk_error("PutBucketVersioning", error))
     }
 
-    /// Whether both S3 and our credentials work.
+    /// Whether both S3 and our credentials work, and it is MinIO that answers: a listing cannot be mistaken.
     pub async fn is_ready(&self, bucket: &str) -> Result<(), MinioError> {
-        self.s3.head_bucket().bucket(bucket).send().await.map(|_| ()).map_err(|error| sdk_error("HeadBucket", error))
+        let list = self.s3.list_objects_v2().bucket(bucket).max_keys(1);
+        list.send().await.map(|_| ()).map_err(|error| sdk_error("ListObjectsV2", error))
     }
 
     /// By a listing, which needs no right to read what is in the lake.
@@ -98,6 +101,7 @@ impl Minio {
                 .and_then(|keys| Delete::builder().set_objects(Some(keys)).quiet(true).build());
             let what = "DeleteObjects";
             let keys = keys.map_err(|_| MinioError::Refused { what: what.into(), code: "InvalidKey".into() })?;
+            let _turn = self.turn(what).await?;
             let limit = TimeoutConfig::builder().operation_timeout(PURGE_LIMIT).build();
             let longer = aws_sdk_s3::config::Builder::new().timeout_config(limit);
             let call = self.s3.delete_objects().bucket(bucket).delete(keys);
@@ -125,19 +129,22 @@ impl Minio {
             Precondition::Absent => put.if_none_match("*"),
             Precondition::Unchanged(etag) => put.if_match(etag),
         };
+        let _turn = self.turn("PutObject").await?;
         fault::point();
         let answer = put.send().await;
         fault::point();
         let answer = answer.map_err(|error| sdk_error("PutObject", error))?;
-        Ok(answer.e_tag.unwrap_or_default())
+        answer.e_tag.ok_or_else(|| without_tag("PutObject"))
     }
 
     /// `None`: there is no such object.
     pub(super) async fn get_object(&self, bucket: &str, key: &str) -> Result<Option<Object>, MinioError> {
         let what = "GetObject";
+        let _turn = self.turn(what).await?;
         match self.s3.get_object().bucket(bucket).key(key).send().await.map_err(|error| sdk_error(what, error)) {
             Ok(answer) => {
-                let etag = answer.e_tag.unwrap_or_default();
+                // An empty object means something; an empty answer of somebody else's does not.
+                let etag = answer.e_tag.ok_or_else(|| without_tag(what))?;
                 // The SDK's limit ends with the headers.
                 let body = tokio::time::timeout(super::CALL_LIMIT, answer.body.collect()).await;
                 let away = |reason: &str| MinioError::Unavailable { what: what.into(), reason: reason.into() };
@@ -169,6 +176,7 @@ impl Minio {
         after: Option<&str>,
         limit: i32,
     ) -> Result<Page, MinioError> {
+        let _turn = self.turn("ListObjectsV2").await?;
         let list = self.s3.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(limit);
         let answer = list.set_start_after(after.map(str::to_owned)).send().await;
         let answer = answer.map_err(|error| sdk_error("ListObjectsV2", error))?;
@@ -184,4 +192,9 @@ impl Minio {
             truncated: answer.is_truncated.unwrap_or_default(),
         })
     }
+}
+
+/// MinIO always says which object it is. What does not is something else that answers in its place.
+fn without_tag(what: &str) -> MinioError {
+    MinioError::Unavailable { what: what.into(), reason: "an answer without an entity tag".into() }
 }

@@ -38,6 +38,7 @@ impl Minio {
         let secret = self.derived_secret(user);
         let signer = Credentials::new(user.as_str(), secret.expose_secret(), None, None, "lakepass-derived");
         let as_user = aws_sdk_sts::Config::builder().credentials_provider(signer);
+        let _turn = self.turn("AssumeRole").await?;
         let answer = self
             .sts
             .assume_role()
@@ -88,6 +89,7 @@ impl Minio {
         let caller =
             Credentials::new(access_key, "not the secret", Some(session_token.to_owned()), None, "lakepass-probe");
         let as_caller = aws_sdk_s3::config::Builder::new().credentials_provider(caller);
+        let _turn = self.turn("ListBuckets").await?;
         let answer = self.s3.list_buckets().customize().config_override(as_caller).send().await;
         match answer.map_err(|error| sdk_error("ListBuckets", error)) {
             Err(MinioError::Denied { code, .. }) if code == "SignatureDoesNotMatch" => {

@@ -15,6 +15,7 @@ use crate::{
 
 fn minio(world: &World, root_password: &str) -> Minio {
     Minio::new(MinioConfig {
+        calls: 64,
         url: world.minio_url.parse().unwrap(),
         root_user: "lakeroot".into(),
         root_password: SecretString::from(root_password),

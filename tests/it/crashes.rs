@@ -200,7 +200,7 @@ impl Scene {
     async fn start_again(&self) {
         let Config { minio, ledger_bucket, lake, templates, sessions, .. } = config(&self.world);
         let minio = Arc::new(Minio::new(minio).unwrap());
-        let broker = Broker::new(minio, ledger_bucket, lake, templates, sessions, Arc::new(Later));
+        let broker = Broker::new(minio, ledger_bucket, lake, templates, sessions, 0, Arc::new(Later));
         broker.remove_ended_grants().await.unwrap();
         broker.reconcile().await.unwrap();
     }

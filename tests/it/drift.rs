@@ -148,7 +148,7 @@ pub fn program(world: &World, arguments: &[&str]) -> std::process::Command {
 pub async fn everything(world: &World) -> Inventory {
     let root_password = SecretString::from("lakeroot-secret");
     let url = world.minio_url.parse().unwrap();
-    let config = MinioConfig { url, root_user: "lakeroot".into(), root_password, derivation_key: None };
+    let config = MinioConfig { url, root_user: "lakeroot".into(), root_password, derivation_key: None, calls: 64 };
     Minio::new(config).unwrap().inventory().await.unwrap()
 }
 

@@ -25,6 +25,7 @@ fn status(error: &AuthError) -> u16 {
         | AuthError::RolesMissing(_)
         | AuthError::MfaMissing
         | AuthError::UnusableUsername { .. } => 403,
+        AuthError::TooManyWrong { .. } => 429,
         AuthError::Unavailable { .. } => 503,
     }
 }

@@ -340,6 +340,7 @@ pub fn minio(world: &World) -> Minio {
         root_user: root.access_key,
         root_password: SecretString::from(root.secret_key),
         derivation_key: None,
+        calls: 64,
     };
     Minio::new(config).unwrap()
 }

@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{parse_scope, record_given, session_request, shared_session};
 use crate::{
     broker::{CachedSession, SessionRequest},
-    http::{App, Problem, Shared, body::Params, caller::Caller},
+    http::{App, Problem, Shared, body::Params, caller::Poller, under_way::soon},
     identity::Identity,
 };
 
@@ -65,12 +65,12 @@ pub struct ContainerError {
 ))]
 pub async fn container_credentials(
     State(app): Shared,
-    caller: Result<Caller, Problem>,
+    caller: Result<Poller, Problem>,
     params: Result<Params<ContainerParams>, Problem>,
     headers: HeaderMap,
 ) -> Response {
     let answer = async {
-        let (Caller(actor), Params(params)) = (caller?, params?);
+        let (Poller(actor), Params(params)) = (caller?, params?);
         let scope = params.scope.map(|scope| parse_scope(&scope, app.broker.lake().bucket())).transpose()?;
         let request = session_request(params.duration_seconds.map(Duration::from_secs), scope);
         let wait = Duration::from_secs(params.wait.unwrap_or(0));
@@ -100,7 +100,9 @@ async fn other_keys(
     let deadline = tokio::time::Instant::now() + wait;
     loop {
         let news = app.broker.news();
-        let session = shared_session(app, actor, request).await?;
+        let (step, by, request) = (app.clone(), actor.clone(), request.clone());
+        let step = async move { shared_session(&step, &by, &request).await.map_err(Problem::from) };
+        let session = soon(app.answer_limit, Box::pin(step)).await?;
         let tag = etag(&session);
         if known != Some(tag.as_str()) {
             record_given(actor, &session).await?;

@@ -2,7 +2,11 @@
 //!
 //! Reference: AWS STS API Reference, version 2011-06-15.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Extension,
@@ -19,9 +23,10 @@ use zeroize::Zeroizing;
 use super::{record_given, session_request, shared_session};
 use crate::{
     broker::{self, CachedSession},
-    http::{App, Problem, Shared, body},
+    http::{App, Problem, Shared, body, source::Source},
     identity::{AuthError, Authenticator, Identity, Token},
     lake::Scope,
+    limits::count_refusal,
     minio::MinioError,
     policy::Narrowing,
 };
@@ -33,6 +38,8 @@ struct StsError {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// Seconds, for who may ask again.
+    retry_after: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -145,6 +152,7 @@ struct Form(BTreeMap<String, Zeroizing<String>>);
 pub async fn sts(
     State(app): Shared,
     Extension(id): Extension<RequestId>,
+    from: Source,
     headers: HeaderMap,
     body: Result<body::Raw, Problem>,
 ) -> Response {
@@ -153,7 +161,7 @@ pub async fn sts(
         let form = Form::parse(&body?.0)?;
         match form.required("Action")? {
             "AssumeRoleWithWebIdentity" => {
-                let result = assume(&app, &form).await?;
+                let result = assume(&app, &form, from).await?;
                 Ok(xml(
                     "AssumeRoleWithWebIdentityResponse",
                     id,
@@ -161,7 +169,7 @@ pub async fn sts(
                 ))
             }
             "GetCallerIdentity" => {
-                let result = caller_identity(&app, &headers).await?;
+                let result = caller_identity(&app, &headers, from).await?;
                 Ok(xml("GetCallerIdentityResponse", id, IdentityResult { get_caller_identity_result: result }))
             }
             _ => {
@@ -173,7 +181,7 @@ pub async fn sts(
     answer.await.unwrap_or_else(|error: StsError| error.answer(id))
 }
 
-async fn assume(app: &Arc<App>, form: &Form) -> Result<Assumed, StsError> {
+async fn assume(app: &Arc<App>, form: &Form, from: Source) -> Result<Assumed, StsError> {
     let role = form.required("RoleArn")?;
     let session_name = form.required("RoleSessionName")?;
     // Both are answered.
@@ -203,7 +211,7 @@ async fn assume(app: &Arc<App>, form: &Form) -> Result<Assumed, StsError> {
     }
     let token = Token::parse(form.required("WebIdentityToken")?);
     let token = token.map_err(|error| StsError::new(400, "InvalidIdentityToken", error.to_string()))?;
-    let actor = app.authenticator.authenticate(&token, app.clock.now()).await?.identity;
+    let actor = app.authenticator.authenticate_from(&token, app.clock.now(), from.0).await?.identity;
     let request = broker::SessionRequest { narrow, ..session_request(duration.transpose()?, Some(scope)) };
     let session = shared_session(app, &actor, &request).await?;
     record_given(&actor, &session).await?;
@@ -211,7 +219,7 @@ async fn assume(app: &Arc<App>, form: &Form) -> Result<Assumed, StsError> {
 }
 
 /// Whose session it is. That the caller has the session token is the proof: MinIO knows it.
-async fn caller_identity(app: &Arc<App>, headers: &HeaderMap) -> Result<CallerIdentity, StsError> {
+async fn caller_identity(app: &Arc<App>, headers: &HeaderMap, from: Source) -> Result<CallerIdentity, StsError> {
     let unknown = || StsError::new(403, "InvalidClientTokenId", "the security token is none of a session of ours");
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let access_key = text("authorization")
@@ -219,7 +227,15 @@ async fn caller_identity(app: &Arc<App>, headers: &HeaderMap) -> Result<CallerId
         .and_then(|(_, credential)| credential.split('/').next())
         .ok_or_else(|| StsError::new(403, "MissingAuthenticationToken", "sign the request with your session keys"))?;
     let token = text("x-amz-security-token").ok_or_else(unknown)?;
-    let owner = app.broker.session_owner(access_key, token).await?.ok_or_else(unknown)?;
+    app.unknown_keys.take(from.0, Instant::now()).map_err(|retry_after| {
+        count_refusal("unknown keys of an address");
+        broker::Error::TooMany { retry_after }
+    })?;
+    let owner = app.broker.session_owner(access_key, token).await;
+    if !matches!(owner, Ok(None)) {
+        app.unknown_keys.give_back(&from.0);
+    }
+    let owner = owner?.ok_or_else(unknown)?;
     Ok(CallerIdentity {
         arn: format!("arn:lakepass:sts:::assumed-role/lakepass/{owner}"),
         user_id: format!("{access_key}:{owner}"),
@@ -285,7 +301,7 @@ fn written(status: StatusCode, document: Result<String, quick_xml::SeError>) -> 
 impl StsError {
     fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), retry_after: None }
     }
 
     fn answer(&self, request_id: &str) -> Response {
@@ -295,8 +311,8 @@ impl StsError {
         let error = ErrorDetail { r#type: sender, code: self.code, message: &message };
         let document = ErrorDocument { xmlns: NAMESPACE, error, request_id };
         let mut response = written(self.status, quick_xml::se::to_string(&document));
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("2"));
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }
@@ -317,9 +333,10 @@ impl From<AuthError> for StsError {
             | AuthError::RolesMissing(_)
             | AuthError::MfaMissing
             | AuthError::UnusableUsername { .. } => (403, "AccessDenied"),
+            AuthError::TooManyWrong { .. } => (429, "Throttling"),
             AuthError::Unavailable { .. } => (503, "ServiceUnavailable"),
         };
-        Self::new(status, code, problem.detail())
+        Self { retry_after: problem.retry_after(), ..Self::new(status, code, problem.detail()) }
     }
 }
 
@@ -330,6 +347,7 @@ impl From<broker::Error> for StsError {
                 (403, "AccessDenied")
             }
             broker::Error::TokenEnds(_) => (400, "ExpiredTokenException"),
+            broker::Error::TooMany { .. } => (429, "Throttling"),
             broker::Error::PolicyRefused => (400, "MalformedPolicyDocument"),
             broker::Error::PolicyTooLarge(_) => (400, "PackedPolicyTooLarge"),
             broker::Error::NotFound(_) | broker::Error::Invalid(_) => (400, "ValidationError"),
@@ -338,6 +356,7 @@ impl From<broker::Error> for StsError {
             | broker::Error::Minio(MinioError::Unavailable { .. }) => (503, "ServiceUnavailable"),
             broker::Error::Damaged(_) | broker::Error::Minio(_) => (500, "InternalFailure"),
         };
-        Self::new(status, code, Problem::from(error).detail())
+        let problem = Problem::from(error);
+        Self { retry_after: problem.retry_after(), ..Self::new(status, code, problem.detail()) }
     }
 }

@@ -17,6 +17,7 @@ use crate::{
         App, Problem, Shared,
         body::Raw,
         caller::{Caller, identify},
+        source::Source,
     },
     identity::{Identity, Token},
     lake::{LakePath, Scope},
@@ -41,6 +42,7 @@ pub struct LoginForm {
 ))]
 pub async fn login(
     State(app): Shared,
+    from: Source,
     headers: HeaderMap,
     caller: Result<Caller, Problem>,
     form: Result<LoginForm, Problem>,
@@ -50,8 +52,13 @@ pub async fn login(
         app.console()?;
         refuse_foreign(&headers, by_page)?;
         let form = form?;
+        let mut _place = None;
         let actor = match (&form.token, by_page) {
-            (Some(token), true) => identify(&app, token).await?,
+            (Some(token), true) => {
+                let actor = identify(&app, token, from).await?;
+                _place = Some(app.broker.admit(&actor.username).await?);
+                actor
+            }
             (None, true) => return Err(Problem::unauthenticated("paste your token")),
             (_, false) => caller?.0,
         };

@@ -70,6 +70,7 @@ impl Minio {
     ) -> Result<KeyState, MinioError> {
         let signer = Credentials::new(access_key, secret.expose_secret(), None, None, "lakepass-lake-key");
         let as_key = aws_sdk_s3::Config::builder().credentials_provider(signer);
+        let _turn = self.turn("GetBucketLocation").await?;
         let answer = self.s3.get_bucket_location().bucket(bucket).customize().config_override(as_key).send().await;
         match answer.map_err(|error| sdk_error("GetBucketLocation", error)) {
             Ok(_) => Ok(KeyState::Known),

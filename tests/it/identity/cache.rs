@@ -143,6 +143,35 @@ async fn an_outage_is_shared_and_then_forgotten() {
     assert_eq!(inner.asked(), 2, "nothing was kept");
 }
 
+/// What the auth service says of a token, second by second, and what its user gets with a grace of 60 s.
+#[tokio::test]
+async fn while_nobody_can_be_asked_a_validation_serves_a_little_longer_if_so_configured() {
+    let away = |from: u64, until: u64| {
+        Counting::new(move |now| match now.duration_since(start()).as_secs() as u64 {
+            second if (from..until).contains(&second) => Err(outage()),
+            second if second >= until => Err(AuthError::Invalid("revoked meanwhile")),
+            _ => Ok(whee(start() + seconds(200), seconds(100))),
+        })
+    };
+    for (grace, until, expected) in [
+        (60, 1000, [(0, 200), (99, 200), (100, 200), (159, 200), (160, 503), (100, 503)].as_slice()),
+        (500, 1000, &[(0, 200), (199, 200), (200, 503)]),
+        (60, 120, &[(0, 200), (119, 200), (120, 401), (121, 401)]),
+        (0, 1000, &[(0, 200), (99, 200), (100, 503)]),
+    ] {
+        let inner = away(50, until);
+        let limits = CacheLimits { grace: seconds(grace), ..CacheLimits::default() };
+        let cache = CachedAuthenticator::new(Arc::clone(&inner), limits);
+        for (second, wanted) in expected {
+            let answer = cache.authenticate(&opaque_token(), start() + seconds(*second)).await;
+            assert_eq!(answer.as_ref().map_or_else(status, |_| 200), *wanted, "grace {grace}, second {second}");
+            if *wanted == 200 && *second >= 100 {
+                assert_eq!(answer.unwrap().trust_for, Duration::ZERO);
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_identity_does_not_outlive_its_token() {
     // The service trusts far beyond the expiry, and the test's clock runs while the cache's own stands still.
