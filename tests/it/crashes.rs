@@ -471,6 +471,7 @@ async fn each(kinds: Vec<(&str, Kind)>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "`tests/crashes` runs it: it wants the machine for itself"]
 async fn shares() {
     let unshare = json!({"path": "users-warehouse/alice/x/", "from_users": ["bob"]});
     let unshare_group = json!({"path": "users-warehouse/alice/y/", "from_groups": ["KBase"]});
@@ -489,6 +490,7 @@ async fn shares() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "`tests/crashes` runs it: it wants the machine for itself"]
 async fn groups() {
     let join = |role| post("dana", "/groups/KBase", member(role));
     let leave = post("dana", "/groups/KBase", json!({"remove_members": ["bob"]}));
@@ -505,6 +507,7 @@ async fn groups() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "`tests/crashes` runs it: it wants the machine for itself"]
 async fn keys() {
     each(vec![
         ("first sign-in", with(vec![], vec![post("carol", "/sessions", Value::Null)])),
@@ -517,6 +520,7 @@ async fn keys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "`tests/crashes` runs it: it wants the machine for itself"]
 async fn accounts() {
     let disable = || post("dana", "/admin/users/bob/disable", Value::Null);
     let enable = post("dana", "/admin/users/bob/enable", Value::Null);
