@@ -235,7 +235,8 @@ impl Config {
         if audit.required && audit.sink == Sink::Log {
             r.mistakes.push("LAKEPASS_AUDIT_REQUIRED needs LAKEPASS_AUDIT: `stdout`, or the path of a file".into());
         }
-        let key_overlap = Duration::from_secs(r.number::<u32>("KBASE_KEY_OVERLAP", file.kbase_key_overlap, 3600).into());
+        let key_overlap =
+            Duration::from_secs(r.number::<u32>("KBASE_KEY_OVERLAP", file.kbase_key_overlap, 3600).into());
         if key_overlap > Duration::from_secs(7 * 24 * 3600) {
             r.mistakes.push("LAKEPASS_KBASE_KEY_OVERLAP is at most 604800".into());
         }
