@@ -2,7 +2,7 @@
 //! reconciler's first pass, the change has happened, or it has not; and at no time anybody has more than one of the two gives.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     process::Stdio,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -29,8 +29,10 @@ use crate::{
 /// The buckets are made before anything else, in two writes; this is after the first one of the change.
 const FIRST_POINT: u32 = 6;
 
-/// The point before a write is passed over: the world is then as it was after the write before.
-const EVERY: usize = 2;
+/// From one point to the next. The point before a write is passed over: the world is then as it was after the write before.
+fn every() -> usize {
+    std::env::var("CRASH_EVERY").map_or(2, |points| points.parse().unwrap())
+}
 
 /// How many worlds there are at a time.
 const SIDE_BY_SIDE: usize = 4;
@@ -244,6 +246,7 @@ impl Scene {
     async fn seen(&self) -> Seen {
         let mut seen = Vec::new();
         let mut labels: Vec<(String, String)> = Vec::new();
+        let mut idle: BTreeSet<String> = BTreeSet::new();
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let documents = self.ledger().await;
         for (key, document) in &documents {
@@ -255,6 +258,10 @@ impl Scene {
                 labels.extend(text(&key["access_key"]).map(|key| (key, format!("LAKE KEY {i}"))));
             }
             labels.extend(text(&document["incarnation"]).map(|life| (life, "LIFE".to_owned())));
+            // Nobody has the secret of a MinIO user for lake keys: without keys it gives nobody anything.
+            if document["lake_keys"] == json!([]) {
+                idle.extend(text(&document["key_user"].take()["user"]));
+            }
             if key != "lake.json" {
                 forget(&mut document, &["revision", "created_at", "given_at", "groups", "given", "expires_at"]);
                 seen.push(format!("{key}: {document}"));
@@ -270,6 +277,9 @@ impl Scene {
             // Nothing can be taken off who is disabled.
             let policies = if enabled { says(&info.policy_name) } else { Vec::new() };
             let keys = at_minio.access_keys.get(name).cloned().unwrap_or_default();
+            if keys.is_empty() && idle.contains(name) {
+                continue;
+            }
             let mut groups = info.member_of.clone();
             groups.sort();
             seen.push(format!("{name}: {enabled} {groups:?} {keys:?} {policies:?}"));
@@ -414,7 +424,7 @@ async fn at_every_point(name: &str, kind: Kind) {
         let mut decisions = allowed.iter().flat_map(|world| &world.old);
         decisions.any(|(other, decisions)| *other == of && decisions.as_bytes()[probe] == b'+')
     };
-    let mut points = stream::iter((FIRST_POINT..).step_by(EVERY)).map(async |point| {
+    let mut points = stream::iter((FIRST_POINT..).step_by(every())).map(async |point| {
         let scene = Scene::new(&kind).await;
         let was_killed = scene.ask_until_killed(&kind.change, point).await;
         for (of, decisions) in scene.decisions(&scene.old).await {
@@ -440,7 +450,7 @@ async fn at_every_point(name: &str, kind: Kind) {
     let points_hit = points.by_ref().buffered(SIDE_BY_SIDE).take_while(|was_killed| std::future::ready(*was_killed));
     let points_hit = points_hit.count().await;
     println!("{name}: killed at {points_hit} points, {:?}", started.elapsed());
-    assert!(points_hit >= 2, "{name} has {points_hit} points");
+    assert!(points_hit >= 1, "{name} has no point");
 }
 
 fn post(who: &'static str, path: &'static str, body: Value) -> Request {

@@ -46,13 +46,14 @@ pub(super) struct Look {
     pub now: Timestamp,
 }
 
-/// The lake keys whose making broke off: their secrets were never shown, and the one before them is removed last. So the
-/// first one stays, if MinIO still has it. A derived one is made when it is asked for.
+/// The lake keys whose making broke off. One is removed from MinIO only when the next one is there: so the first that MinIO
+/// has stays, and no other one's secret was shown. A derived one is made when it is asked for.
 fn unfinished_lake_keys<'a>(doc: &'a UserDoc, at_minio: &Inventory) -> impl Iterator<Item = &'a LakeKey> {
     let keys = doc.key_user.as_ref().and_then(|generation| at_minio.access_keys.get(generation.user.as_str()));
-    let mut shown = doc.lake_keys.iter().filter(|key| !key.derived).peekable();
-    shown.next_if(|first| keys.is_some_and(|keys| keys.contains(&first.access_key)));
-    shown
+    let is_there = |key: &LakeKey| keys.is_some_and(|keys| keys.contains(&key.access_key));
+    let shown = || doc.lake_keys.iter().filter(|key| !key.derived);
+    let stays = shown().find(|key| is_there(key));
+    shown().filter(move |key| Some(*key) != stays)
 }
 
 /// What has been found so far.
