@@ -298,6 +298,11 @@ impl Broker {
                 None => {
                     self.folders(&self.lake.workspace(&doc.group)).await?;
                     self.minio.add_members(group.as_str(), &[]).await?;
+                    let now = self.ledger.read::<GroupDoc>(&doc.group).await?;
+                    if now.is_none_or(|now| now.deleting || now.incarnation != doc.incarnation) {
+                        self.remove_minio_groups(&doc.group, &doc.incarnation, stale).await?;
+                        return Ok(Seen::Changed);
+                    }
                     Default::default()
                 }
             };

@@ -252,6 +252,23 @@ async fn a_late_writer_does_not_bring_a_deleted_user_back() {
 }
 
 #[tokio::test]
+async fn a_late_writer_does_not_bring_a_deleted_group_back() {
+    let (slow, fast, mut proxy) = a_slow_and_a_fast_one().await;
+    let (admin, minio) = (fast.admin().await, minio(&fast));
+    proxy.hold("admin/v3/update-group-members");
+    let delete = async {
+        proxy.holds().await;
+        assert_eq!(fast.delete(&admin, "/admin/groups/Latecomers").await.status, 204);
+        proxy.release();
+    };
+    let (answer, ()) = tokio::join!(slow.post(&admin, "/groups/Latecomers", json!({})), delete);
+    assert_eq!(answer.status, 404, "{}", answer.json);
+    let groups = minio.inventory().await.unwrap().groups;
+    let left: Vec<String> = groups.into_keys().filter(|name| name.contains("Latecomers")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
 async fn a_membership_does_not_outlive_a_deletion_that_overtook_it() {
     let (slow, fast, mut proxy) = a_slow_and_a_fast_one().await;
     let (admin, bob) = (fast.admin().await, fast.person("bob").await);
