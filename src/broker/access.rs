@@ -26,9 +26,8 @@ impl Broker {
     pub async fn access(&self, actor: &Identity, path: &LakePath) -> Result<AccessReport, Error> {
         let owner = self.lake.owner(path);
         let refused = || Error::Forbidden(format!("only the owner of `{path}` and administrators may ask this"));
-        let lake = self.ledger.read::<LakeDoc>(&()).await?.unwrap_or_default();
         // What was given on a folder above is noted with the lake.
-        let mut candidates: BTreeSet<Principal> = lake.given;
+        let mut candidates: BTreeSet<Principal> = self.lake_hints().await?.given;
         match &owner {
             Owner::User(user) => {
                 super::require_self(actor, user).map_err(|_| refused())?;
@@ -91,6 +90,15 @@ impl Broker {
             }
         }
         Ok(AccessReport { path: path.clone(), owner, users: open, groups, unreadable })
+    }
+
+    /// What is noted with the lake. If that is damaged, everybody may be meant.
+    pub(super) async fn lake_hints(&self) -> Result<LakeDoc, Error> {
+        if let Some(doc) = if_readable(self.ledger.read::<LakeDoc>(&()).await)? {
+            return Ok(doc.unwrap_or_default());
+        }
+        let everybody: BTreeSet<Principal> = self.everybody().await?.into_iter().collect();
+        Ok(LakeDoc { given: everybody.clone(), expiring: everybody, ..LakeDoc::default() })
     }
 
     pub(super) async fn everybody(&self) -> Result<Vec<Principal>, Error> {

@@ -126,10 +126,17 @@ impl Broker {
 
     /// Notes again who may have something of whom, and who may be in which group.
     async fn complete_hints(&self) -> Result<(), Error> {
+        // It holds nothing but hints.
+        if if_readable(self.ledger.read::<LakeDoc>(&()).await)?.is_none() {
+            self.ledger.replace(&(), LakeDoc::default()).await?;
+        }
         let everybody = self.everybody().await?;
         for principal in &everybody {
+            if self.has_what_ends(principal).await? {
+                self.note_in_lake(|doc| doc.expiring.extend([principal.clone()])).await?;
+            }
             let grants = if_readable(self.grants_of(principal).await)?.flatten().unwrap_or_default();
-            for (path, grant) in &grants {
+            for path in grants.keys() {
                 let life = match self.lake.owner(path) {
                     Owner::User(user) => if_readable(self.ledger.read::<UserDoc>(&user).await)?
                         .flatten()
@@ -141,9 +148,6 @@ impl Broker {
                 };
                 if let Some(life) = life {
                     self.note_given(&life, BTreeSet::from([principal.clone()])).await?;
-                }
-                if grant.expires_at.is_some() {
-                    self.note_in_lake(|doc| doc.expiring.extend([principal.clone()])).await?;
                 }
             }
         }
@@ -162,6 +166,18 @@ impl Broker {
             noted.await?;
         }
         Ok(())
+    }
+
+    async fn has_what_ends(&self, principal: &Principal) -> Result<bool, Error> {
+        let keys = match principal {
+            Principal::User(user) => {
+                if_readable(self.ledger.read::<UserDoc>(user).await)?.flatten().map(|doc| doc.lake_keys)
+            }
+            Principal::Group(_) => None,
+        };
+        let grants = if_readable(self.grants_of(principal).await)?.flatten().unwrap_or_default();
+        Ok(keys.into_iter().flatten().any(|key| key.ends_at.is_some())
+            || grants.values().any(|grant| grant.expires_at.is_some()))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     lake::Principal,
     minio::{
         KeyState, MinioError,
-        ledger::{Change, Generation, LakeDoc, LakeKey, UserDoc},
+        ledger::{Change, Generation, LakeKey, UserDoc},
     },
 };
 
@@ -66,7 +66,7 @@ impl Broker {
 
     /// Deletes every lake key that has ended.
     pub async fn remove_ended_lake_keys(&self) -> Result<(), Error> {
-        let expiring = self.ledger.read::<LakeDoc>(&()).await?.unwrap_or_default().expiring;
+        let expiring = self.lake_hints().await?.expiring;
         let users = expiring.iter().filter_map(|principal| match principal {
             Principal::User(user) => Some(user),
             Principal::Group(_) => None,

@@ -21,7 +21,7 @@ use crate::{
     lake::{GroupName, LakePath, Principal},
     minio::{
         MinioUser, Status,
-        ledger::{AccountState, Document, Generation, GroupDoc, UserDoc},
+        ledger::{AccountState, Document, Generation, GroupDoc, LakeDoc, UserDoc},
     },
 };
 
@@ -134,6 +134,7 @@ impl Broker {
         let (users, groups) = self.ledger.all_names().await?;
         let (users, unreadable_users) = self.documents::<UserDoc>(users).await?;
         let (groups, unreadable_groups) = self.documents::<GroupDoc>(groups).await?;
+        let unreadable_lake = if_readable(self.ledger.read::<LakeDoc>(&()).await)?.is_none();
         let live = || users.iter().filter(|doc| doc.state != AccountState::Deleting);
         let generations = live().flat_map(|doc| [Some(&doc.session_user), doc.key_user.as_ref()]).flatten();
         let is_enabled = |generation: &&Generation| {
@@ -157,6 +158,7 @@ impl Broker {
             groups: groups.into_iter().map(|doc| (doc.group.key(), doc)).collect(),
             unreadable_users,
             unreadable_groups,
+            unreadable_lake,
             other_secrets,
             missing_folders,
             now: self.now(),

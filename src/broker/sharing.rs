@@ -303,7 +303,7 @@ impl Broker {
     /// Removes every grant that is over, and makes MinIO agree. A policy's own end is not enough: MinIO can be told another
     /// time by a request header (minio-facts).
     pub async fn remove_ended_grants(&self) -> Result<(), Error> {
-        let expiring = self.ledger.read::<LakeDoc>(&()).await?.unwrap_or_default().expiring;
+        let expiring = self.lake_hints().await?.expiring;
         all(expiring.iter().map(async |principal| {
             let remove = async {
                 let grants = self.grants_of(principal).await?.unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use lakepass::broker::{Kind, Run};
 use serde_json::{Value, json};
 
 use crate::{
@@ -103,6 +104,54 @@ async fn a_groups_damaged_document_takes_nothing_from_its_members() {
     assert_eq!(world.get(&alice, "/groups/KBase").await.status, 500);
     let me = world.get(&alice, "/users/alice").await.json.to_string();
     assert!(me.contains("groups-warehouse/KBase/"), "{me}");
+}
+
+#[tokio::test]
+async fn a_damaged_document_of_the_lake_takes_nothing_from_anybody() {
+    let world = World::new().await;
+    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+    let [x, y] = ["users-warehouse/alice/x", "users-warehouse/alice/y"];
+    let until = |path, seconds| {
+        let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+        json!({"path": path, "with_users": ["bob"], "access": "write", "expires_at": end.to_string()})
+    };
+    assert_eq!(world.post(&alice, "/users/alice/share", until(x, 10)).await.status, 200);
+    let keys = world.session(&bob, json!("lake")).await;
+    let first_key = world.get(&alice, "/credentials/").await.json["access_key"].clone();
+    for damage in [&b"nonsense"[..], br#"{"revision": 1, "surprise": 1}"#] {
+        write(&world, "lake.json", damage).await;
+        let who = world.get(&alice, &format!("/access?path={x}")).await;
+        assert!(who.status == 200 && who.json.to_string().contains("bob"), "{}", who.json);
+        world.share(&alice, y, &["bob"], &[], "write").await;
+        assert!(world.can_put(&keys, &format!("{y}/k")).await);
+        // Who has what ends is noted there, so that has to wait.
+        for refused in [
+            world.post(&alice, "/users/alice/share", until(y, 60)).await.json,
+            world.post(&alice, "/credentials/rotate", Value::Null).await.json,
+        ] {
+            assert!(refused.to_string().contains("lake.json"), "{refused}");
+        }
+        assert!(document(&world, "lake.json").await == damage, "it was changed");
+        assert_eq!(world.get(&alice, "/credentials/").await.json["access_key"], first_key);
+        let drift = world.broker.drift().await.unwrap();
+        assert!(
+            drift.iter().any(|drift| drift.kind == Kind::DocumentUnreadable && drift.at == "lake.json"),
+            "{drift:?}"
+        );
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+    world.broker.remove_ended_grants().await.unwrap();
+    world.broker.remove_ended_lake_keys().await.unwrap();
+    assert!(!world.can_put(&keys, &format!("{x}/k")).await, "ended, though nobody says whose");
+    // It holds hints only: a restore, of nothing at all even, makes them anew.
+    world.broker.restore_ledger(&[], Run::Real).await.unwrap();
+    assert_eq!(world.post(&alice, "/credentials/rotate", Value::Null).await.status, 200);
+    assert_eq!(world.post(&alice, "/users/alice/share", until(y, 60)).await.status, 200);
+    write(&world, "lake.json", b"{").await;
+    world.broker.restore_ledger(&[], Run::Real).await.unwrap();
+    let hints: Value = serde_json::from_slice(&document(&world, "lake.json").await).unwrap();
+    let both = ["alice", "bob"].map(|name| json!({"kind": "user", "name": name}));
+    assert_eq!(hints["expiring"], json!(both), "a key and a share that end");
 }
 
 #[tokio::test]

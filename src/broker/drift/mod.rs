@@ -19,7 +19,7 @@ use crate::{
     lake::{LakePath, Principal},
     minio::{
         Inventory, MinioGroup, MinioUser, PREFIX, Status, canonical,
-        ledger::{AccountState, GroupDoc, LakeKey, UserDoc},
+        ledger::{AccountState, Document, GroupDoc, LakeDoc, LakeKey, UserDoc},
     },
 };
 
@@ -39,6 +39,7 @@ pub(super) struct Look {
     /// Documents that say nothing that can be read: names of users, keys of groups.
     pub unreadable_users: BTreeSet<String>,
     pub unreadable_groups: BTreeSet<String>,
+    pub unreadable_lake: bool,
     /// MinIO users with another secret than the derived one.
     pub other_secrets: BTreeSet<MinioUser>,
     /// Homes and workspaces with nothing in them, not even themselves.
@@ -91,6 +92,9 @@ impl Broker {
         }
         for name in &look.unreadable_groups {
             found.add(Kind::DocumentUnreadable, None, &format!("groups/{name}.json"), "");
+        }
+        if look.unreadable_lake {
+            found.add(Kind::DocumentUnreadable, None, &LakeDoc::path(&()), "");
         }
         strays(look, &known, &mut found);
         found.0
