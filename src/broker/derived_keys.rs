@@ -53,12 +53,12 @@ impl Broker {
         Err(revoked_meanwhile(user))
     }
 
-    /// The next derived lake key of the caller. The one before lives on for `overlap`, then [`Self::remove_ended_lake_keys`]
-    /// deletes it.
+    /// The next derived lake key of the caller, the same to all who ask at once. The one before lives on for `overlap`, then
+    /// [`Self::remove_ended_lake_keys`] deletes it.
     pub async fn rotate_derived_key(&self, actor: &Identity, overlap: Duration) -> Result<IssuedLakeKey, Error> {
-        let user = &actor.username;
+        let (user, since) = (&actor.username, self.now());
         self.ensure_user(user).await?;
-        let (doc, next) = self.follow(user, Follow::Any, overlap).await?;
+        let (doc, next) = self.follow(user, Follow::Before(since), overlap).await?;
         let issued = self.issue(&doc, &next).await?.ok_or_else(|| revoked_meanwhile(user))?;
         self.end_lake_keys(user).await?;
         Ok(issued)
@@ -93,12 +93,13 @@ impl Broker {
             doc.expiring.insert(Principal::User(user.clone()));
         })
         .await?;
-        let now = self.now();
-        let next = new_derived_key(now);
+        let next = new_derived_key(self.now());
         let followed = self.ledger.update::<UserDoc, Error>(user, |doc| {
             let mut doc = enabled(doc, user)?;
+            let now = self.now();
             let is_done = match what {
-                Follow::Any => doc.lake_keys.iter().any(|key| key.access_key == next.access_key),
+                // What is being made was asked for at the same time, and nobody has it yet.
+                Follow::Before(since) => current(&doc).is_some_and(|key| !key.made || key.created_at >= since),
                 Follow::Lost(lost) => current(&doc).is_none_or(|key| key.access_key != lost.access_key),
             };
             if is_done {
@@ -110,11 +111,12 @@ impl Broker {
                 let end = if i < surplus { now } else { now + overlap };
                 key.ends_at = Some(key.ends_at.map_or(end, |earlier| earlier.min(end)));
             }
-            push(&mut doc, &next);
+            push(&mut doc, &LakeKey { created_at: now, ..next.clone() });
             Ok(Change::Put(doc))
         });
         let doc = followed.await?.now.ok_or_else(|| revoked_meanwhile(user))?;
-        Ok((doc, next))
+        let key = current(&doc).ok_or_else(|| revoked_meanwhile(user))?.clone();
+        Ok((doc, key))
     }
 
     /// Makes MinIO have a key that it never had. Nothing: it has lost the key, or has it with another secret.
@@ -172,7 +174,8 @@ impl Broker {
 /// After which key another one is to come.
 #[derive(Clone, Copy)]
 enum Follow<'a> {
-    Any,
+    /// Any that was there before this time, if nobody else has put one after it since.
+    Before(Timestamp),
     /// This one, if nobody else has put one after it.
     Lost(&'a LakeKey),
 }

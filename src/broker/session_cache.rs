@@ -29,8 +29,8 @@ pub struct CachedSession {
 
 /// The kept session keys of this process.
 ///
-/// - Keys are given until half of their life is over, and up to a tenth more, so that not all are renewed at once. When MinIO is away
-///   then, they are given for as long as they live.
+/// - Keys are given until half of their life is over, and up to a tenth more, so that not all are renewed at once. When no others are
+///   to be had then (MinIO is away, the token ends too soon), they are given for as long as they live.
 /// - They are never given to somebody whose token ends before they do.
 /// - There is one flight for a key. A failure is not kept.
 /// - It is bounded, and secrets are zeroized when they are dropped.
@@ -74,12 +74,17 @@ impl SessionCache {
         let renew = async {
             match (issue.await, before) {
                 (Ok(issued), _) => Entry::new(issued, now),
-                (Err(Error::Minio(MinioError::Unavailable { .. }) | Error::TooMany { .. }), Some(before)) => before,
+                (Err(error), Some(before)) if is_passing(&error) => before,
                 (Err(error), _) => Entry { session: Err(error), keep_for: Duration::ZERO },
             }
         };
         self.entries.entry(key).or_insert_with_if(renew, |entry| !fresh(entry)).await.into_value().session
     }
+}
+
+/// Whether kept keys are better than this error: it is about new ones, and says nothing against these.
+fn is_passing(error: &Error) -> bool {
+    matches!(error, Error::Minio(MinioError::Unavailable { .. }) | Error::TooMany { .. } | Error::TokenEnds(_))
 }
 
 impl Entry {

@@ -49,15 +49,20 @@ impl Broker {
         actor: &Identity,
         request: &SessionRequest,
     ) -> Result<Arc<CachedSession>, Error> {
-        let life = self.lifetime(actor, request)?;
+        let life = match self.lifetime(actor, request) {
+            // Kept keys may still live as long as the token does.
+            Err(error) if !matches!(error, Error::TokenEnds(_)) => return Err(error),
+            life => life,
+        };
         let snapshot = self.snapshot(&actor.username).await?;
         let policy = self.ceiling(&snapshot.doc, snapshot.standing.clone(), request)?;
         let key = SessionKey {
             user: snapshot.doc.session_user.user.clone(),
             policy: policy.json.clone(),
-            asked: life.asked(),
+            asked: self.asked(request),
         };
         let issue = async {
+            let life = life?;
             self.count(&actor.username)?;
             self.assume(&snapshot.doc, policy, life).await
         };
@@ -67,11 +72,18 @@ impl Broker {
         })
     }
 
+    pub fn longest_session(&self) -> Duration {
+        self.limits.max
+    }
+
+    fn asked(&self, request: &SessionRequest) -> Duration {
+        request.duration.unwrap_or(self.limits.default)
+    }
+
     fn lifetime(&self, actor: &Identity, request: &SessionRequest) -> Result<Lifetime, Error> {
         let token_left = actor.expires_at.duration_since(self.now());
         let token_left = Duration::try_from(token_left).unwrap_or_default();
-        let asked = request.duration.unwrap_or(self.limits.default);
-        Lifetime::new(asked, self.limits.max, token_left).map_err(|error| match error {
+        Lifetime::new(self.asked(request), self.limits.max, token_left).map_err(|error| match error {
             LifetimeError::OutOfRange { .. } => Error::Invalid(error.to_string()),
             LifetimeError::TokenEnds { .. } => Error::TokenEnds(error.to_string()),
         })

@@ -195,10 +195,7 @@ pub enum Scope {
 
 /// How long a session lives: from 900 s, the least that STS issues, to the configured maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lifetime {
-    asked: Duration,
-    granted: Duration,
-}
+pub struct Lifetime(Duration);
 
 /// The shortest session that STS issues.
 pub const MIN_LIFETIME: Duration = Duration::from_secs(900);
@@ -221,16 +218,11 @@ impl Lifetime {
         if token_left < MIN_LIFETIME {
             return Err(LifetimeError::TokenEnds { left: token_left.as_secs() });
         }
-        Ok(Self { asked, granted: asked.min(token_left) })
-    }
-
-    /// Before the token's end cut it.
-    pub fn asked(self) -> Duration {
-        self.asked
+        Ok(Self(asked.min(token_left)))
     }
 
     pub fn as_secs(self) -> u64 {
-        self.granted.as_secs()
+        self.0.as_secs()
     }
 }
 

@@ -5,6 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lakepass::{
+    dev::kbase_auth::{Mfa, TokenKind, TokenSpec},
+    identity::Token,
+};
 use serde_json::Value;
 
 use crate::support::{Answer, CountingProxy, Keys, Person, World, eventually, shared_minio};
@@ -122,6 +126,46 @@ async fn a_scope_and_a_duration_are_taken_and_errors_are_as_sdks_print_them() {
         assert!(!answer.json["message"].as_str().unwrap().is_empty());
         assert!(answer.headers.contains_key("x-request-id"));
     }
+}
+
+#[tokio::test]
+async fn who_says_no_duration_gets_what_the_configuration_allows() {
+    let world =
+        World::on(shared_minio(), &[("LAKEPASS_SESSION_MAX", "1800"), ("LAKEPASS_SESSION_DEFAULT", "900")]).await;
+    let bob = world.person("bob").await;
+    let answer = world.get(&bob, CREDENTIALS).await;
+    let end: jiff::Timestamp = answer.json["Expiration"].as_str().unwrap().parse().unwrap();
+    assert!((1700..=1800).contains(&end.duration_since(jiff::Timestamp::now()).as_secs()), "{end}");
+    let (status, said) = sts(
+        &world,
+        &[
+            ("Action", "AssumeRoleWithWebIdentity"),
+            ("Version", "2011-06-15"),
+            ("RoleArn", "arn:lakepass:iam:::role/granted"),
+            ("RoleSessionName", "x"),
+            ("WebIdentityToken", &bob.token),
+        ],
+    )
+    .await;
+    assert_eq!(status, 200, "{said}");
+}
+
+#[tokio::test]
+async fn kept_keys_are_given_as_long_as_the_token_lives() {
+    let world = World::new().await;
+    world.person("bob").await;
+    let expires_at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(905);
+    let spec = TokenSpec { kind: TokenKind::Login, mfa: Mfa::Used, expires_at };
+    let bob = Person { name: "bob".into(), token: "ENDSINAQUARTEROFANHOUR".into() };
+    let auth = world.auth.as_ref().unwrap();
+    auth.put_token(&Token::parse(&bob.token).unwrap(), &"bob".parse().unwrap(), spec).unwrap();
+    let first = world.get(&bob, CREDENTIALS).await;
+    assert_eq!(first.status, 200, "{}", first.json);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(world.post(&bob, "/sessions", serde_json::Value::Null).await.status, 403, "new ones would be too short");
+    assert_eq!(world.get(&bob, CREDENTIALS).await.json, first.json);
+    let other = world.get(&bob, &format!("{CREDENTIALS}?scope=lake")).await;
+    assert_eq!(other.status, 403, "{}", other.json);
 }
 
 /// What the STS endpoint says to a form.

@@ -92,6 +92,23 @@ async fn all_who_ask_two_brokers_at_once_get_one_key() {
 }
 
 #[tokio::test]
+async fn all_who_rotate_at_once_get_one_key() {
+    let none = [("LAKEPASS_KBASE_KEY_OVERLAP", "0")];
+    let world = kbase_lake(&none).await;
+    let other = replica(&world, &none).await;
+    let bob = world.person("bob").await;
+    let old = credentials(&world, &bob).await;
+    let asked = (0..10).map(|i| rotated(if i % 2 == 0 { &world } else { &other }, &bob));
+    let all = futures::future::join_all(asked).await;
+    for keys in &all {
+        assert_eq!((&keys.access_key, &keys.secret_key), (&all[0].access_key, &all[0].secret_key));
+    }
+    assert_ne!(old.access_key, all[0].access_key);
+    assert!(world.can_put(&all[0], &home(&bob)).await && !world.can_put(&old, &home(&bob)).await);
+    assert_ne!(rotated(&world, &bob).await.access_key, all[0].access_key, "later, it is another one");
+}
+
+#[tokio::test]
 async fn a_rotated_key_works_for_the_overlap() {
     let world = kbase_lake(&[]).await;
     let bob = world.person("bob").await;

@@ -72,7 +72,7 @@ pub async fn container_credentials(
     let answer = async {
         let (Poller(actor), Params(params)) = (caller?, params?);
         let scope = params.scope.map(|scope| parse_scope(&scope, app.broker.lake().bucket())).transpose()?;
-        let request = session_request(params.duration_seconds.map(Duration::from_secs), scope);
+        let request = session_request(&app, params.duration_seconds.map(Duration::from_secs), scope);
         let wait = Duration::from_secs(params.wait.unwrap_or(0));
         if wait > MAX_WAIT {
             return Err(Problem::invalid(format!("`wait` is at most {} seconds", MAX_WAIT.as_secs())));

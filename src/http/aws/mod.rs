@@ -36,9 +36,10 @@ async fn record_given(actor: &Identity, session: &CachedSession) -> Result<(), b
     broker::record_given(actor, ACTION, Ok(&session.issued.keys.access_key_id)).await
 }
 
-/// What an SDK asks for. Its life is cut to what the configuration and the token allow.
-fn session_request(duration: Option<Duration>, scope: Option<Scope>) -> SessionRequest {
-    SessionRequest { duration: Some(duration.unwrap_or(DEFAULT_LIFE)), scope, narrow: None }
+/// What an SDK asks for.
+fn session_request(app: &App, duration: Option<Duration>, scope: Option<Scope>) -> SessionRequest {
+    let by_default = DEFAULT_LIFE.min(app.broker.longest_session());
+    SessionRequest { duration: Some(duration.unwrap_or(by_default)), scope, narrow: None }
 }
 
 /// Reads a scope from a query: `granted`, `lake`, or the list that `POST /sessions` takes.

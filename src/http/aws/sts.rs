@@ -212,7 +212,7 @@ async fn assume(app: &Arc<App>, form: &Form, from: Source) -> Result<Assumed, St
     let token = Token::parse(form.required("WebIdentityToken")?);
     let token = token.map_err(|error| StsError::new(400, "InvalidIdentityToken", error.to_string()))?;
     let actor = app.authenticator.authenticate_from(&token, app.clock.now(), from.0).await?.identity;
-    let request = broker::SessionRequest { narrow, ..session_request(duration.transpose()?, Some(scope)) };
+    let request = broker::SessionRequest { narrow, ..session_request(app, duration.transpose()?, Some(scope)) };
     let session = shared_session(app, &actor, &request).await?;
     record_given(&actor, &session).await?;
     Ok(Assumed::new(&actor, role, session_name, &session))
