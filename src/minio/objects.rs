@@ -59,7 +59,10 @@ impl Minio {
         let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
         let call = self.s3.put_bucket_versioning().bucket(bucket).versioning_configuration(enabled);
         let _turn = self.turn("PutBucketVersioning").await?;
-        call.send().await.map(|_| ()).map_err(|error| sdk_error("PutBucketVersioning", error))
+        fault::point();
+        let kept = call.send().await;
+        fault::point();
+        kept.map(|_| ()).map_err(|error| sdk_error("PutBucketVersioning", error))
     }
 
     /// Whether both S3 and our credentials work, and it is MinIO that answers: a listing cannot be mistaken.
