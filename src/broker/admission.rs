@@ -10,14 +10,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Broker, Error};
 use crate::{
-    identity::Username,
+    identity::{Identity, Username},
     limits::{Allowances, count_refusal},
 };
 
-/// How many requests of one user are under way at once: a quarter of the calls that MinIO is asked at once by default.
+/// How many requests of one user are under way at once.
 const PLACES: usize = 16;
 /// How long a user's further requests wait for one of them: longer than most callers, who come again.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// So many names in one request count as another request.
+const NAMES: usize = 10;
 /// How many users' places are kept. One that is not there any more has all of its places free.
 const MAX_USERS: u64 = 20_000;
 /// Longer than any request takes.
@@ -46,6 +48,11 @@ impl Broker {
             count_refusal("user's requests at once");
             Error::TooMany { retry_after: Duration::from_secs(1) }
         })
+    }
+
+    /// Counts the names in a request, beyond the first ones. Who runs the broker is not counted.
+    pub(super) fn count_names(&self, actor: &Identity, names: usize) -> Result<(), Error> {
+        (0..names / NAMES).try_for_each(|_| self.count(&actor.username))
     }
 
     /// Counts something that asks MinIO for the user.

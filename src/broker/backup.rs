@@ -99,6 +99,15 @@ impl Broker {
                     Parsed::Lake(_) => {}
                 }
             }
+            // Membership is set where its members are.
+            if parsed.iter().any(|parsed| matches!(parsed, Parsed::Group(_))) {
+                let everybody = self.everybody().await?;
+                let users = everybody.iter().filter_map(|principal| match principal {
+                    Principal::User(user) => Some(user),
+                    Principal::Group(_) => None,
+                });
+                all(users.map(async |user| if_readable(self.settle_user(user, Secret::Trust).await))).await?;
+            }
         }
         Ok(restored)
     }

@@ -3,8 +3,8 @@
 use super::{Broker, Data, Error, all, require_admin, settle::Secret, unknown_group, unknown_user};
 use crate::{
     identity::{Identity, Username},
-    lake::{GroupName, Principal},
-    minio::ledger::{AccountState, Change, GroupDoc, UserDoc},
+    lake::{GroupName, LakePath, Principal},
+    minio::ledger::{AccountState, Change, Document, GroupDoc, UserDoc},
 };
 
 impl Broker {
@@ -40,7 +40,8 @@ impl Broker {
         all(leave).await?;
         let home = self.lake.home(user);
         self.take_all_given(&doc.given, &home, Some(user)).await?;
-        self.finish(&home, data).await?;
+        let is_this = |now: &UserDoc| now.incarnation == doc.incarnation && now.state == AccountState::Deleting;
+        self.finish::<UserDoc>(user, is_this, &home, data).await?;
         self.ledger
             .update::<UserDoc, Error>(user, |now| Ok(bury(now.is_some_and(|now| now.incarnation == doc.incarnation))))
             .await?;
@@ -68,7 +69,8 @@ impl Broker {
         all(doc.members.keys().map(|member| self.settle_user(member, Secret::Trust))).await?;
         let workspace = self.lake.workspace(group);
         self.take_all_given(&doc.given, &workspace, None).await?;
-        self.finish(&workspace, data).await?;
+        let is_this = |now: &GroupDoc| now.incarnation == doc.incarnation && now.deleting;
+        self.finish::<GroupDoc>(group, is_this, &workspace, data).await?;
         self.ledger
             .update::<GroupDoc, Error>(group, |now| Ok(bury(now.is_some_and(|now| now.incarnation == doc.incarnation))))
             .await?;
@@ -78,7 +80,7 @@ impl Broker {
     async fn take_all_given<'a>(
         &self,
         grantees: impl IntoIterator<Item = &'a Principal>,
-        folders: &[crate::lake::LakePath],
+        folders: &[LakePath],
         but: Option<&Username>,
     ) -> Result<(), Error> {
         let others =
@@ -91,10 +93,29 @@ impl Broker {
         all(taken).await.map(|_| ())
     }
 
-    async fn finish(&self, folders: &[crate::lake::LakePath], data: Data) -> Result<(), Error> {
-        if data == Data::Purge {
-            for folder in folders {
-                self.minio.purge(self.lake.bucket(), folder.as_str()).await?;
+    /// Deletes the data, as long as this deletion goes on: once another request has finished it, what is there may be of the
+    /// next one of that name.
+    async fn finish<D: Document>(
+        &self,
+        key: &D::Key,
+        is_this: impl Fn(&D) -> bool,
+        folders: &[LakePath],
+        data: Data,
+    ) -> Result<(), Error> {
+        if data == Data::Keep {
+            return Ok(());
+        }
+        let bucket = self.lake.bucket();
+        for folder in folders {
+            loop {
+                let objects = self.minio.some_objects(bucket, folder.as_str()).await?;
+                if objects.is_empty() {
+                    break;
+                }
+                if !self.ledger.read::<D>(key).await?.is_some_and(|now| is_this(&now)) {
+                    return Ok(());
+                }
+                self.minio.delete_objects(bucket, &objects).await?;
             }
         }
         Ok(())

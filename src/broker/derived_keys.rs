@@ -56,9 +56,9 @@ impl Broker {
     /// The next derived lake key of the caller, the same to all who ask at once. The one before lives on for `overlap`, then
     /// [`Self::remove_ended_lake_keys`] deletes it.
     pub async fn rotate_derived_key(&self, actor: &Identity, overlap: Duration) -> Result<IssuedLakeKey, Error> {
-        let (user, since) = (&actor.username, self.now());
-        self.ensure_user(user).await?;
-        let (doc, next) = self.follow(user, Follow::Before(since), overlap).await?;
+        let user = &actor.username;
+        let before = self.ensure_user(user).await?;
+        let (doc, next) = self.follow(user, Follow::Seen(current(&before)), overlap).await?;
         let issued = self.issue(&doc, &next).await?.ok_or_else(|| revoked_meanwhile(user))?;
         self.end_lake_keys(user).await?;
         Ok(issued)
@@ -93,13 +93,14 @@ impl Broker {
             doc.expiring.insert(Principal::User(user.clone()));
         })
         .await?;
-        let next = new_derived_key(self.now());
+        let now = self.now();
+        let next = new_derived_key(now);
         let followed = self.ledger.update::<UserDoc, Error>(user, |doc| {
             let mut doc = enabled(doc, user)?;
-            let now = self.now();
             let is_done = match what {
-                // What is being made was asked for at the same time, and nobody has it yet.
-                Follow::Before(since) => current(&doc).is_some_and(|key| !key.made || key.created_at >= since),
+                // One that came since, or is being made: it was asked for at the same time.
+                Follow::Seen(seen) => current(&doc)
+                    .is_some_and(|key| !key.made || seen.is_none_or(|seen| seen.access_key != key.access_key)),
                 Follow::Lost(lost) => current(&doc).is_none_or(|key| key.access_key != lost.access_key),
             };
             if is_done {
@@ -111,7 +112,7 @@ impl Broker {
                 let end = if i < surplus { now } else { now + overlap };
                 key.ends_at = Some(key.ends_at.map_or(end, |earlier| earlier.min(end)));
             }
-            push(&mut doc, &LakeKey { created_at: now, ..next.clone() });
+            push(&mut doc, &next);
             Ok(Change::Put(doc))
         });
         let doc = followed.await?.now.ok_or_else(|| revoked_meanwhile(user))?;
@@ -174,8 +175,8 @@ impl Broker {
 /// After which key another one is to come.
 #[derive(Clone, Copy)]
 enum Follow<'a> {
-    /// Any that was there before this time, if nobody else has put one after it since.
-    Before(Timestamp),
+    /// The one that was seen, if there was one and nobody else has put one after it since.
+    Seen(Option<&'a LakeKey>),
     /// This one, if nobody else has put one after it.
     Lost(&'a LakeKey),
 }

@@ -53,6 +53,7 @@ impl Broker {
         group: &GroupName,
         change: &GroupChange,
     ) -> Result<GroupView, Error> {
+        self.count_names(actor, change.add_members.len() + change.remove_members.len())?;
         self.may_change(actor, group, change).await?;
         let lives = all(change.add_members.iter().map(|member| self.note_membership(&member.username, group))).await?;
         let now = self.now();
@@ -134,6 +135,7 @@ impl Broker {
     }
 
     async fn may_change(&self, actor: &Identity, group: &GroupName, change: &GroupChange) -> Result<(), Error> {
+        self.require_enabled(actor).await?;
         match self.ledger.read::<GroupDoc>(group).await? {
             Some(doc) if actor.admin || doc.group == *group && doc.members.contains_key(&actor.username) => {
                 if doc.group != *group {

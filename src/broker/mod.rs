@@ -25,7 +25,10 @@ mod standing;
 mod turns;
 mod users;
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
 use futures::{
     StreamExt, TryFuture, TryStreamExt,
@@ -36,10 +39,10 @@ use jiff::Timestamp;
 use crate::{
     Clock,
     identity::{Identity, Username},
-    lake::{Lake, Scope},
+    lake::{Lake, Principal, Scope},
     minio::{
         Minio, MinioError,
-        ledger::{GroupDoc, Ledger, UserDoc},
+        ledger::{AccountState, GroupDoc, Ledger, UserDoc},
     },
     policy::{Templates, TooLarge},
 };
@@ -55,7 +58,7 @@ pub use self::{
     reconcile::{Mended, Repair},
     session_cache::CachedSession,
     sessions::{IssuedSession, SessionRequest},
-    sharing::{Outcome, Share, SharedPath, Unshare},
+    sharing::{MAX_FROM_ONE, Outcome, Share, SharedPath, Unshare},
     standing::{Because, Standing},
     users::{GivenGrant, UserPage, UserSummary, UserView},
 };
@@ -136,6 +139,8 @@ pub struct Broker {
     turns: turns::Turns,
     snapshots: snapshots::Snapshots,
     session_cache: session_cache::SessionCache,
+    /// Whose ended grants are being removed, or could not be.
+    ending: Mutex<BTreeSet<Principal>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -160,6 +165,7 @@ impl Broker {
             turns: turns::Turns::default(),
             snapshots: snapshots::Snapshots::new(),
             session_cache: session_cache::SessionCache::new(),
+            ending: Mutex::default(),
             clock,
         }
     }
@@ -186,6 +192,17 @@ impl Broker {
 
     fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Who is disabled decides nothing for others.
+    async fn require_enabled(&self, actor: &Identity) -> Result<(), Error> {
+        if actor.admin {
+            return Ok(());
+        }
+        match self.ledger.read::<UserDoc>(&actor.username).await? {
+            Some(doc) if doc.state == AccountState::Disabled => Err(Error::Disabled(doc.username)),
+            Some(_) | None => Ok(()),
+        }
     }
 
     async fn known_user(&self, user: &Username) -> Result<UserDoc, Error> {

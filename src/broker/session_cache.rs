@@ -1,6 +1,7 @@
 //! Session keys that are kept, so that a thousand executors need one AssumeRole.
 
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -25,6 +26,12 @@ pub struct CachedSession {
     pub issued: IssuedSession,
     /// From when on newer ones are to be had.
     refresh_at: Timestamp,
+}
+
+impl CachedSession {
+    fn ends(&self) -> Timestamp {
+        self.issued.keys.expires_at
+    }
 }
 
 /// The kept session keys of this process.
@@ -59,26 +66,35 @@ impl SessionCache {
         token_ends: Timestamp,
         issue: impl Future<Output = Result<IssuedSession, Error>>,
     ) -> Result<Arc<CachedSession>, Error> {
-        let usable = |entry: &Entry| {
-            entry.session.as_ref().is_ok_and(|session| {
-                let ends = session.issued.keys.expires_at;
-                now < ends && ends <= token_ends
-            })
-        };
-        let fresh =
-            |entry: &Entry| usable(entry) && entry.session.as_ref().is_ok_and(|session| now < session.refresh_at);
-        let before = self.entries.get(&key).await.filter(usable);
+        let is = |entry: &Entry, what: &dyn Fn(&CachedSession) -> bool| entry.session.as_deref().is_ok_and(what);
+        let usable = |entry: &Entry| is(entry, &|session| now < session.ends() && session.ends() <= token_ends);
+        let fresh = |entry: &Entry| usable(entry) && is(entry, &|session| now < session.refresh_at);
+        let before = self.entries.get(&key).await.filter(|entry| is(entry, &|session| now < session.ends()));
         if let Some(entry) = before.as_ref().filter(|entry| fresh(entry)) {
             return entry.session.clone();
         }
+        let (mut issue, mut is_ours, mut passing) = (pin!(issue), false, None);
         let renew = async {
-            match (issue.await, before) {
+            is_ours = true;
+            match (issue.as_mut().await, before) {
                 (Ok(issued), _) => Entry::new(issued, now),
-                (Err(error), Some(before)) if is_passing(&error) => before,
+                // They stay, be it for others.
+                (Err(error), Some(before)) if is_passing(&error) => {
+                    passing = Some(error);
+                    before
+                }
                 (Err(error), _) => Entry { session: Err(error), keep_for: Duration::ZERO },
             }
         };
-        self.entries.entry(key).or_insert_with_if(renew, |entry| !fresh(entry)).await.into_value().session
+        let entry = self.entries.entry(key).or_insert_with_if(renew, |entry| !fresh(entry)).await.into_value();
+        match (passing, &entry.session) {
+            (Some(error), _) if !usable(&entry) => Err(error),
+            // Of somebody's flight whose token ends at another time.
+            (_, Ok(_) | Err(Error::TokenEnds(_))) if !is_ours && !usable(&entry) => {
+                Entry::new(issue.await?, now).session
+            }
+            _ => entry.session,
+        }
     }
 }
 
@@ -163,6 +179,36 @@ mod tests {
         assert_eq!(id(&cache, &key, 0, 9000, issued("long", at(3600))).await, Ok("long".into()));
         assert_eq!(id(&cache, &key, 0, 1000, issued("short", at(1000))).await, Ok("short".into()));
         assert_eq!(id(&cache, &key, 0, 9000, issued("other", at(3600))).await, Ok("short".into()));
+    }
+
+    #[tokio::test]
+    async fn a_token_that_ends_sooner_leaves_others_their_keys() {
+        let (cache, key) = (SessionCache::new(), key());
+        let ends = || Err(Error::TokenEnds("soon".into()));
+        assert_eq!(id(&cache, &key, 0, 9000, issued("one", at(3600))).await, Ok("one".into()));
+        for issue in [ends(), outage()] {
+            assert!(id(&cache, &key, 10, 800, issue).await.is_err());
+            assert_eq!(id(&cache, &key, 20, 9000, issued("two", at(3620))).await, Ok("one".into()));
+        }
+        assert_eq!(id(&cache, &key, 2900, 3600, ends()).await, Ok("one".into()), "its last minutes");
+    }
+
+    #[tokio::test]
+    async fn who_waits_with_somebody_gets_keys_for_their_own_token() {
+        let (cache, key) = (Arc::new(SessionCache::new()), key());
+        let (begun, begin) = tokio::sync::oneshot::channel();
+        let first = cache.get(key.clone(), at(0), at(9000), async {
+            begin.await.unwrap();
+            issued("long", at(3600))
+        });
+        let second = async {
+            let own = cache.get(key.clone(), at(0), at(1000), async { issued("short", at(1000)) });
+            let (own, _) = tokio::join!(own, async { begun.send(()) });
+            own
+        };
+        let (first, second) = tokio::join!(first, second);
+        let ids = [first, second].map(|session| session.unwrap().issued.keys.access_key_id.clone());
+        assert_eq!(ids, ["long", "short"]);
     }
 
     #[tokio::test]

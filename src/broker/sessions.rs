@@ -18,6 +18,9 @@ use crate::{
     policy::{Narrowing, SessionPolicy},
 };
 
+/// How far MinIO's clock may be ahead of ours: keys are never to outlive a token.
+const CLOCKS: Duration = Duration::from_secs(2);
+
 /// What a session is asked to be. What is left out is the configuration's.
 #[derive(Debug, Clone, Default)]
 pub struct SessionRequest {
@@ -82,7 +85,7 @@ impl Broker {
 
     fn lifetime(&self, actor: &Identity, request: &SessionRequest) -> Result<Lifetime, Error> {
         let token_left = actor.expires_at.duration_since(self.now());
-        let token_left = Duration::try_from(token_left).unwrap_or_default();
+        let token_left = Duration::try_from(token_left).unwrap_or_default().saturating_sub(CLOCKS);
         Lifetime::new(self.asked(request), self.limits.max, token_left).map_err(|error| match error {
             LifetimeError::OutOfRange { .. } => Error::Invalid(error.to_string()),
             LifetimeError::TokenEnds { .. } => Error::TokenEnds(error.to_string()),

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::OnceLock,
+    sync::{OnceLock, PoisonError},
 };
 
 use jiff::Timestamp;
@@ -19,6 +19,9 @@ use crate::{
         ledger::{AccountState, Change, GroupDoc, LakeDoc, UserDoc},
     },
 };
+
+/// How many folders somebody may give to one user or group. They cannot decline, and each makes their policies longer.
+pub const MAX_FROM_ONE: usize = 500;
 
 /// A wish to share. Names are as the caller wrote them: each gets its own answer.
 pub struct Share {
@@ -60,6 +63,7 @@ pub(super) enum OwnerLife {
 impl Broker {
     /// Shares a folder that is `owner`'s. The latest word counts: it replaces an earlier grant on the same folder.
     pub async fn share(&self, actor: &Identity, owner: &Username, share: &Share) -> Result<SharedPath, Error> {
+        self.count_names(actor, share.with_users.len() + share.with_groups.len())?;
         let life = self.may_give(actor, owner, &share.path).await?;
         if share.expires_at.is_some_and(|end| end <= self.now()) {
             return Err(Error::Invalid("`expires_at` is over already: give a time to come, or leave it out".into()));
@@ -83,6 +87,7 @@ impl Broker {
     /// Takes back what was given on exactly this folder. An outcome is good when the grantee reaches neither the folder
     /// nor anything in it any more; else it says what is still open, and why.
     pub async fn unshare(&self, actor: &Identity, owner: &Username, unshare: &Unshare) -> Result<SharedPath, Error> {
+        self.count_names(actor, unshare.from_users.len() + unshare.from_groups.len())?;
         self.may_share(actor, owner, &unshare.path).await?;
         let grantees = self.known_grantees(&unshare.from_users, &unshare.from_groups).await?;
         let outcomes = self.for_each(grantees, &Deed::TakeBack { path: &unshare.path }).await?;
@@ -156,6 +161,7 @@ impl Broker {
     async fn may_share(&self, actor: &Identity, owner: &Username, path: &LakePath) -> Result<OwnerLife, Error> {
         audit::note_owner(owner);
         super::require_self(actor, owner)?;
+        self.require_enabled(actor).await?;
         let not_yours = || Error::Forbidden(format!("`{path}` is not {owner}'s to share"));
         match self.lake.owner(path) {
             Owner::User(user) if user == *owner || actor.admin => {
@@ -256,7 +262,13 @@ impl Broker {
 
     async fn give(&self, owner: &OwnerLife, to: &Principal, path: &LakePath, grant: &Grant) -> Result<(), Error> {
         let before = self.change_grants(to, |grants| {
+            let others = grants.iter().filter(|(other, given)| *other != path && given.given_by == grant.given_by);
+            if others.count() >= MAX_FROM_ONE {
+                let what = "folders from you already: share a folder that several of them are in";
+                return Err(Error::Invalid(format!("{to} has {MAX_FROM_ONE} {what}")));
+            }
             grants.insert(path.clone(), grant.clone());
+            Ok(())
         });
         let before = before.await?;
         if !self.is_alive(owner).await? {
@@ -288,6 +300,7 @@ impl Broker {
     pub(super) async fn take_exactly(&self, from: &Principal, path: &LakePath) -> Result<(), Error> {
         let before = self.change_grants(from, |grants| {
             grants.remove(path);
+            Ok(())
         });
         self.settle_after(before.await?).await
     }
@@ -296,6 +309,7 @@ impl Broker {
     pub(super) async fn take_away(&self, from: &Principal, folders: &[LakePath]) -> Result<(), Error> {
         let before = self.change_grants(from, |grants| {
             grants.retain(|path, _| !folders.iter().any(|folder| folder.covers(path)));
+            Ok(())
         });
         self.settle_after(before.await?).await
     }
@@ -304,24 +318,31 @@ impl Broker {
     /// time by a request header (minio-facts).
     pub async fn remove_ended_grants(&self) -> Result<(), Error> {
         let expiring = self.lake_hints().await?.expiring;
-        all(expiring.iter().map(async |principal| {
-            let remove = async {
-                let grants = self.grants_of(principal).await?.unwrap_or_default();
-                let now = self.now();
-                if grants.values().any(|grant| grant.is_over(now)) {
-                    self.take_away(principal, &[]).await
-                } else {
-                    Ok(())
-                }
-            };
-            match remove.await {
-                // They are gone, and their grants with them; or who restores the document says what it holds.
-                Err(Error::NotFound(_) | Error::Damaged(_)) => Ok(()),
-                removed => removed,
+        // Each to its end: none is left half done for another one's error.
+        let removed = all(expiring.iter().map(async |principal| Ok::<_, Error>(self.remove_ended_of(principal).await)));
+        removed.await?.into_iter().collect()
+    }
+
+    async fn remove_ended_of(&self, principal: &Principal) -> Result<(), Error> {
+        let remove = async {
+            let grants = self.grants_of(principal).await?.unwrap_or_default();
+            let now = self.now();
+            let broke_off = self.ending.lock().unwrap_or_else(PoisonError::into_inner).contains(principal);
+            if !broke_off && !grants.values().any(|grant| grant.is_over(now)) {
+                return Ok(());
             }
-        }))
-        .await
-        .map(|_| ())
+            self.ending.lock().unwrap_or_else(PoisonError::into_inner).insert(principal.clone());
+            self.take_away(principal, &[]).await
+        };
+        let removed = match remove.await {
+            // They are gone, and their grants with them; or who restores the document says what it holds.
+            Err(Error::NotFound(_) | Error::Damaged(_)) => Ok(()),
+            removed => removed,
+        };
+        if removed.is_ok() {
+            self.ending.lock().unwrap_or_else(PoisonError::into_inner).remove(principal);
+        }
+        removed
     }
 
     /// What was given to somebody by name; nothing if they are not there.
@@ -336,19 +357,20 @@ impl Broker {
     async fn change_grants(
         &self,
         of: &Principal,
-        change: impl Fn(&mut BTreeMap<LakePath, Grant>),
+        change: impl Fn(&mut BTreeMap<LakePath, Grant>) -> Result<(), Error>,
     ) -> Result<Before, Error> {
         let now = self.now();
         let change = |grants: &mut BTreeMap<LakePath, Grant>| {
-            change(grants);
+            change(grants)?;
             grants.retain(|_, grant| !grant.is_over(now));
+            Ok::<_, Error>(())
         };
         match of {
             Principal::User(user) => {
                 let _turn = self.turns.wait(user.as_str()).await;
                 let changed = self.ledger.update::<UserDoc, Error>(user, |doc| match doc {
                     Some(mut doc) if doc.state != AccountState::Deleting => {
-                        change(&mut doc.grants);
+                        change(&mut doc.grants)?;
                         Ok(Change::Put(doc))
                     }
                     Some(_) | None => Err(unknown_user(user)),
@@ -359,7 +381,7 @@ impl Broker {
                 let _turn = self.turns.wait(&group.key()).await;
                 let changed = self.ledger.update::<GroupDoc, Error>(group, |doc| match doc {
                     Some(mut doc) if doc.group == *group && !doc.deleting => {
-                        change(&mut doc.grants);
+                        change(&mut doc.grants)?;
                         Ok(Change::Put(doc))
                     }
                     Some(_) | None => Err(unknown_group(group)),

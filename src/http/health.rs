@@ -37,7 +37,7 @@ pub async fn healthz() -> &'static str {
     (status = 503, description = "One of them cannot", body = BTreeMap<String, String>),
 ))]
 pub async fn readyz(State(app): Shared) -> Response {
-    let parts = app.readiness.0.get_with((), find_out(&app)).await;
+    let parts = parts(&app).await;
     let ready = parts.values().all(|word| *word == "ok");
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response = (status, Json(parts)).into_response();
@@ -47,14 +47,19 @@ pub async fn readyz(State(app): Shared) -> Response {
     response
 }
 
+async fn parts(app: &App) -> BTreeMap<&'static str, &'static str> {
+    app.readiness.0.get_with((), find_out(app)).await
+}
+
 async fn find_out(app: &App) -> BTreeMap<&'static str, &'static str> {
-    let (minio, auth) = tokio::join!(minio_is_ready(app), in_time(app.authenticator.is_ready(app.clock.now())));
+    let (minio, auth) =
+        tokio::join!(in_time(app.broker.is_ready()), in_time(app.authenticator.is_ready(app.clock.now())));
     let word = |ready| if ready { "ok" } else { "unavailable" };
     BTreeMap::from([("minio", word(minio)), ("auth", word(auth))])
 }
 
 pub(super) async fn minio_is_ready(app: &App) -> bool {
-    in_time(app.broker.is_ready()).await
+    parts(app).await.get("minio") == Some(&"ok")
 }
 
 async fn in_time<E>(answer: impl Future<Output = Result<(), E>>) -> bool {

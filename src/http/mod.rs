@@ -116,7 +116,8 @@ pub fn router(app: App) -> Router {
         .layer(answer_soon.clone())
         .merge(unhurried());
     if let Some(kbase) = &app.kbase {
-        routes = routes.merge(kbase::routes(kbase.clone()).layer(answer_soon.clone()));
+        let theirs = kbase::routes(kbase.clone()).layer(answer_soon.clone());
+        routes = routes.merge(theirs.layer(middleware::from_fn(kbase::respell)));
     }
     let (router, api) = routes.split_for_parts();
     let api = Arc::new(document::complete(&api).to_string());

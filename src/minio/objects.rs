@@ -91,30 +91,31 @@ impl Minio {
         }
     }
 
-    /// Deletes every object below a prefix.
-    pub async fn purge(&self, bucket: &str, prefix: &str) -> Result<(), MinioError> {
-        loop {
-            let page = self.list_objects(bucket, prefix, None, 1000).await?;
-            if page.objects.is_empty() {
-                return Ok(());
-            }
-            let keys = page.objects.iter().map(|object| ObjectIdentifier::builder().key(&object.key).build());
-            let keys = keys
-                .collect::<Result<Vec<_>, _>>()
-                .and_then(|keys| Delete::builder().set_objects(Some(keys)).quiet(true).build());
-            let what = "DeleteObjects";
-            let keys = keys.map_err(|_| MinioError::Refused { what: what.into(), code: "InvalidKey".into() })?;
-            let _turn = self.turn(what).await?;
-            let limit = TimeoutConfig::builder().operation_timeout(PURGE_LIMIT).build();
-            let longer = aws_sdk_s3::config::Builder::new().timeout_config(limit);
-            let call = self.s3.delete_objects().bucket(bucket).delete(keys);
-            fault::point();
-            let answer = call.customize().config_override(longer).send().await;
-            fault::point();
-            let answer = answer.map_err(|error| sdk_error(what, error))?;
-            if let Some(error) = answer.errors().first() {
+    /// The first objects below a prefix: as many as can be deleted at once.
+    pub async fn some_objects(&self, bucket: &str, prefix: &str) -> Result<Vec<String>, MinioError> {
+        let page = self.list_objects(bucket, prefix, None, 1000).await?;
+        Ok(page.objects.into_iter().map(|object| object.key).collect())
+    }
+
+    pub async fn delete_objects(&self, bucket: &str, keys: &[String]) -> Result<(), MinioError> {
+        let keys = keys.iter().map(|key| ObjectIdentifier::builder().key(key).build());
+        let keys = keys
+            .collect::<Result<Vec<_>, _>>()
+            .and_then(|keys| Delete::builder().set_objects(Some(keys)).quiet(true).build());
+        let what = "DeleteObjects";
+        let keys = keys.map_err(|_| MinioError::Refused { what: what.into(), code: "InvalidKey".into() })?;
+        let _turn = self.turn(what).await?;
+        let limit = TimeoutConfig::builder().operation_timeout(PURGE_LIMIT).build();
+        let longer = aws_sdk_s3::config::Builder::new().timeout_config(limit);
+        let call = self.s3.delete_objects().bucket(bucket).delete(keys);
+        fault::point();
+        let answer = call.customize().config_override(longer).send().await;
+        fault::point();
+        match answer.map_err(|error| sdk_error(what, error))?.errors().first() {
+            None => Ok(()),
+            Some(error) => {
                 let code = error.code().unwrap_or_default().to_owned();
-                return Err(MinioError::Refused { what: what.into(), code });
+                Err(MinioError::Refused { what: what.into(), code })
             }
         }
     }

@@ -60,8 +60,10 @@ impl LivePolicy {
         let fits = |documents: &Vec<PolicyDocument>| {
             documents.iter().all(|document| bytes_in_go(&document.to_json()) <= MAX_LIVE_BYTES)
         };
+        // Parts are no shorter than the whole.
+        let whole: usize = render(1).iter().map(|document| bytes_in_go(&document.to_json())).sum();
         // A grant alone always fits: a path has at most 1 KiB.
-        let parts = (1..=grants.len().max(1)).map(render).find(fits);
+        let parts = (whole.div_ceil(MAX_LIVE_BYTES).max(1)..=grants.len().max(1)).map(render).find(fits);
         Self(parts.unwrap_or_else(|| render(grants.len().max(1))))
     }
 }

@@ -427,7 +427,7 @@ async fn errors_are_spelled_as_that_service_does() {
 async fn health_and_errors_say_that_minio_is_away() {
     let minio = shared_minio();
     let proxy = CountingProxy::to(minio.url().strip_prefix("http://").unwrap().parse().unwrap()).await;
-    let world = kbase_lake(&[("LAKEPASS_MINIO_URL", &proxy.url)]).await;
+    let world = kbase_lake(&[("LAKEPASS_MINIO_URL", &proxy.url), ("LAKEPASS_ANSWER_LIMIT", "1500")]).await;
     let bob = world.person("bob").await;
     let health = async || {
         let answer = world.http.get(format!("{}/health", world.url)).send().await.unwrap();
@@ -435,7 +435,16 @@ async fn health_and_errors_say_that_minio_is_away() {
     };
     let database = json!({"primary": true, "replica": true, "replica_enabled": false});
     assert_eq!(health().await, (200, json!({"status": "healthy", "database": database})));
+    let before = proxy.requests();
+    let all = futures::future::join_all((0..50).map(|_| health())).await;
+    assert!(all.iter().all(|(status, _)| *status == 200));
+    assert!(proxy.requests() - before <= 2, "whoever asks, however often, costs little");
+    proxy.hold("users/bob.json");
+    let late = world.get(&bob, "/workspaces/me").await;
+    assert_eq!((late.status, &late.json["error"]), (503, &json!(20050)), "{}", late.json);
+    proxy.release();
     proxy.cut();
+    tokio::time::sleep(Duration::from_millis(600)).await;
     assert_eq!(health().await.0, 503);
     assert_eq!(health().await.1["status"], "unhealthy");
     let answer = world.get(&bob, "/credentials/").await;

@@ -2,12 +2,12 @@
 
 use std::io::Write;
 
-use lakepass::broker::{Kind, Run};
+use lakepass::broker::{Kind, MAX_FROM_ONE, Run};
 use serde_json::{Value, json};
 
 use crate::{
     programs::{lakepass, said},
-    support::{Keys, World, start_minio},
+    support::{Keys, Person, World, start_minio},
 };
 
 async fn document(world: &World, path: &str) -> Vec<u8> {
@@ -155,6 +155,32 @@ async fn a_damaged_document_of_the_lake_takes_nothing_from_anybody() {
 }
 
 #[tokio::test]
+async fn nobody_fills_anothers_document_without_end() {
+    let world = World::new().await;
+    let (admin, alice, bob) = (world.admin().await, world.person("alice").await, world.person("bob").await);
+    world.share(&alice, "users-warehouse/alice/0", &["bob"], &[], "read").await;
+    let many = edited(&document(&world, "users/bob.json").await, |doc| {
+        let grant = doc["grants"]["users-warehouse/alice/0/"].clone();
+        let folder = |i: usize| (format!("users-warehouse/alice/{i}/"), grant.clone());
+        doc["grants"] = Value::Object((0..MAX_FROM_ONE).map(folder).collect());
+    });
+    write(&world, "users/bob.json", &many).await;
+    let share = async |who: &Person, path: &str| {
+        let body = json!({"path": format!("users-warehouse/{path}"), "with_users": ["bob"], "access": "write"});
+        let answer = world.post(who, &format!("/users/{}/share", who.name), body).await;
+        (answer.status, answer.json["results"][0]["ok"] == json!(true))
+    };
+    assert_eq!(share(&alice, "alice/one-more").await.1, false);
+    // What is there already may change, and others may give as before.
+    assert!(share(&alice, "alice/1").await.1 && share(&world.person("carol").await, "carol/x").await.1);
+    world.unshare(&alice, "users-warehouse/alice/2", &["bob"], &[]).await;
+    assert!(share(&alice, "alice/one-more").await.1);
+    let keys = world.session(&bob, json!("granted")).await;
+    assert!(world.can_put(&keys, "users-warehouse/alice/one-more/k").await);
+    drop(admin);
+}
+
+#[tokio::test]
 async fn no_keys_of_anybody_reach_the_ledger() {
     let world = World::new().await;
     let (admin, alice) = (world.admin().await, world.person("alice").await);
@@ -256,6 +282,18 @@ async fn the_ledger_is_exported_and_restored() {
     assert_eq!(world.get(&admin, "/users/erin").await.status, 200);
     let again = run(&["restore", file]);
     assert!(!said(&again).contains("replaced") && !said(&again).contains("new"), "{}", said(&again));
+    // Some of the lines will do: a group's members get and lose what it says.
+    world.members("KBase", &[("erin", "writer")], &["bob"]).await;
+    let erin = world.person("erin").await;
+    let erins = world.session(&erin, json!("lake")).await;
+    let group = std::fs::read_to_string(file).unwrap();
+    let group = group.lines().find(|line| line.contains("groups/kbase.json")).unwrap().to_owned();
+    let mut some = tempfile::NamedTempFile::new().unwrap();
+    writeln!(some, "{group}").unwrap();
+    let real = run(&["restore", some.path().to_str().unwrap(), "--apply"]);
+    assert!(real.status.success(), "{}", said(&real));
+    assert!(world.can_put(&bobs, "groups-warehouse/KBase/x").await);
+    assert!(!world.can_put(&erins, "groups-warehouse/KBase/x").await);
     // What is no ledger is refused as a whole.
     let mut wrong = tempfile::NamedTempFile::new().unwrap();
     writeln!(wrong, r#"{{"path": "users/bob.json", "document": {{"username": "bob"}}}}"#).unwrap();

@@ -168,6 +168,18 @@ async fn a_user_has_so_many_requests_and_others_have_theirs() {
     assert_eq!(world.get(&other, "/sessions").await.status, 200);
 }
 
+#[tokio::test]
+async fn names_count_too() {
+    let world = World::on(shared_minio(), &[("LAKEPASS_USER_REQUESTS", "20")]).await;
+    let alice = world.person("alice").await;
+    let names: Vec<String> = (0..300).map(|i| format!("nobody{i}")).collect();
+    let share = |names: &[String]| json!({"path": "users-warehouse/alice/x", "with_users": names});
+    assert_eq!(world.post(&alice, "/users/alice/share", share(&names[..50])).await.status, 207);
+    let refused = world.post(&alice, "/users/alice/share", share(&names)).await;
+    assert_eq!(refused.status, 429, "{}", refused.json);
+    assert!(refused.headers.contains_key("retry-after"));
+}
+
 /// A server of its own, with limits that a test can wait for; what ends it; and the news that a slow request has begun.
 async fn small_server(limits: Limits) -> (String, oneshot::Sender<()>, watch::Receiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

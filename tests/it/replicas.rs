@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
 use crate::{
@@ -249,6 +250,55 @@ async fn a_late_writer_does_not_bring_a_deleted_user_back() {
     let left: Vec<String> =
         minio.users().await.unwrap().into_keys().filter(|name| name.contains("latecomer")).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_late_deletion_leaves_the_data_of_the_next_of_that_name() {
+    let (slow, fast, mut proxy) = a_slow_and_a_fast_one().await;
+    let (admin, bob) = (fast.admin().await, fast.person("bob").await);
+    fast.members("KBase", &[], &[]).await;
+    for (address, home) in
+        [("/admin/users/bob", "users-warehouse/bob"), ("/admin/groups/KBase", "groups-warehouse/KBase")]
+    {
+        let (old, new) = (format!("{home}/old"), format!("{home}/new"));
+        fast.seed(&old).await;
+        proxy.hold("?delete");
+        let overtake = async {
+            proxy.holds().await;
+            assert_eq!(fast.delete(&admin, address).await.status, 204);
+            fast.session(&bob, json!("lake")).await;
+            fast.members("KBase", &[("bob", "writer")], &[]).await;
+            fast.seed(&new).await;
+            proxy.release();
+        };
+        let with_data = format!("{address}?purge=true");
+        let (answer, ()) = tokio::join!(slow.delete(&admin, &with_data), overtake);
+        assert_eq!(answer.status, 204, "{}", answer.json);
+        let list = fast.s3(&fast.root()).list_objects_v2().bucket(&fast.bucket).prefix(format!("{home}/")).send();
+        let objects = list.await.unwrap().contents.unwrap_or_default();
+        let left: BTreeSet<String> = objects.into_iter().filter_map(|object| object.key).collect();
+        assert!(!left.contains(&old) && left.contains(&new), "{address}: {left:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_broke_off_is_made_up_for() {
+    let (slow, fast, mut proxy) = a_slow_and_a_fast_one().await;
+    let (alice, bob) = (fast.person("alice").await, fast.person("endling").await);
+    let before = policies_of(&fast, "endling").await;
+    let end = Timestamp::now() + 1.seconds();
+    let body = json!({"path": "users-warehouse/alice/x", "with_users": [bob.name], "expires_at": end.to_string()});
+    assert_eq!(fast.post(&alice, "/users/alice/share", body).await.status, 200);
+    assert_ne!(policies_of(&fast, "endling").await, before);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    proxy.hold("set-user-or-group-policy");
+    assert!(slow.broker.remove_ended_grants().await.is_err(), "MinIO is hung");
+    proxy.holds().await;
+    proxy.cut();
+    proxy.mend();
+    proxy.release();
+    slow.broker.remove_ended_grants().await.unwrap();
+    assert_eq!(policies_of(&fast, "endling").await, before);
 }
 
 #[tokio::test]

@@ -66,6 +66,36 @@ async fn disabling_stops_keys_and_enabling_brings_them_back() {
 }
 
 #[tokio::test]
+async fn who_is_disabled_gives_nothing_away_and_takes_nothing_back() {
+    let world = World::new().await;
+    let (admin, bob) = (world.admin().await, world.person("bob").await);
+    world.person("carol").await;
+    world.members("KBase", &[("bob", "steward"), ("carol", "reader")], &[]).await;
+    world.share(&bob, "users-warehouse/bob/x", &["carol"], &[], "read").await;
+    assert_eq!(world.post(&admin, "/admin/users/bob/disable", Value::Null).await.status, 204);
+    let share = |path| json!({"path": path, "with_users": ["carol"], "access": "write"});
+    let unshare = json!({"path": "users-warehouse/bob/x", "from_users": ["carol"]});
+    for (path, body) in [
+        ("/users/bob/share", share("users-warehouse/bob/x")),
+        ("/users/bob/share", share("groups-warehouse/KBase/x")),
+        ("/users/bob/unshare", unshare.clone()),
+        ("/groups/KBase", json!({"add_members": [{"username": "carol", "role": "writer"}]})),
+        ("/groups/KBase", json!({"remove_members": ["carol"]})),
+        (
+            "/sharing/share",
+            json!({"path": format!("s3a://{}/users-warehouse/bob/x", world.bucket), "with_users": ["carol"]}),
+        ),
+    ] {
+        let refused = world.post(&bob, path, body.clone()).await;
+        assert_eq!(refused.status, 403, "{path} {body}: {}", refused.json);
+    }
+    let in_group = json!([{"username": "bob", "role": "steward"}, {"username": "carol", "role": "reader"}]);
+    assert_eq!(world.get(&admin, "/groups/KBase").await.json["members"], in_group);
+    let bobs = world.post(&admin, "/users/bob/unshare", unshare).await;
+    assert_eq!(bobs.status, 200, "an administrator may: {}", bobs.json);
+}
+
+#[tokio::test]
 async fn revoking_ends_sessions_for_good_and_spares_lake_keys_unless_asked() {
     let world = World::new().await;
     let (admin, bob) = (world.admin().await, world.person("bob").await);

@@ -205,10 +205,14 @@ impl Broker {
     /// Writes a plan into the ledger, by the same ways as requests do. Gives what could not be written.
     pub async fn apply_import(&self, import: &Import) -> Result<Vec<Note>, Error> {
         let mut notes = Vec::new();
-        for user in import.users.keys() {
-            self.ensure_user(user).await?;
-        }
         let importer: Username = IMPORTER.parse().expect("it is a legal name");
+        for (user, status) in &import.users {
+            self.ensure_user(user).await?;
+            // Before there is anything that they could have.
+            if *status == Status::Disabled {
+                self.set_state(&self.in_the_name_of(&importer), user, AccountState::Disabled).await?;
+            }
+        }
         for (group, members) in &import.groups {
             let member = |(username, role): (&Username, &Role)| Member { username: username.clone(), role: *role };
             let change = GroupChange { add_members: members.iter().map(member).collect(), ..Default::default() };
@@ -231,9 +235,6 @@ impl Broker {
             if let Err(error) = result {
                 notes.push(Note { about: to.to_string(), what: format!("`{path}` is lost: {}", refusal(error)?) });
             }
-        }
-        for user in import.users.iter().filter(|(_, status)| **status == Status::Disabled).map(|(user, _)| user) {
-            self.set_state(&self.in_the_name_of(&importer), user, AccountState::Disabled).await?;
         }
         Ok(notes)
     }

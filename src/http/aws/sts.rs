@@ -31,6 +31,8 @@ use crate::{
     policy::Narrowing,
 };
 
+/// As AWS has it, for a session policy.
+const MAX_POLICY_BYTES: usize = 2048;
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
 /// An error as AWS spells it.
@@ -204,6 +206,10 @@ async fn assume(app: &Arc<App>, form: &Form, from: Source) -> Result<Assumed, St
         let seconds = text.parse().map_err(|_| StsError::new(400, "ValidationError", "DurationSeconds is a number"))?;
         Ok::<_, StsError>(Duration::from_secs(seconds))
     });
+    if form.get("Policy").is_some_and(|policy| policy.len() > MAX_POLICY_BYTES) {
+        let what = format!("Policy has at most {MAX_POLICY_BYTES} characters");
+        return Err(StsError::new(400, "PackedPolicyTooLarge", what));
+    }
     let narrow = form.get("Policy").map(Narrowing::parse).transpose();
     let narrow = narrow.map_err(|error| StsError::new(400, "MalformedPolicyDocument", error.to_string()))?;
     if form.0.keys().any(|key| key.starts_with("PolicyArns")) {

@@ -20,7 +20,7 @@ pub struct ErrorResponse {
 }
 
 /// Says a problem in that service's words, and with its status.
-pub(super) async fn respell(request: Request, next: Next) -> Response {
+pub async fn respell(request: Request, next: Next) -> Response {
     let has_token = request.headers().contains_key(header::AUTHORIZATION);
     let mut response = next.run(request).await;
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };

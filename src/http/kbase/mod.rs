@@ -11,11 +11,12 @@ mod workspaces;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Extension, middleware};
+use axum::Extension;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::App;
 
+pub(super) use self::errors::respell;
 pub use self::names::ReadOnlySuffix;
 
 /// How this API is served.
@@ -28,6 +29,7 @@ pub struct KbaseApi {
 
 type Settings = Extension<Arc<KbaseApi>>;
 
+/// Without their errors' spelling, [`respell`]: that comes around everything else that answers for them.
 pub(super) fn routes(settings: Arc<KbaseApi>) -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(credentials::get_credentials))
@@ -45,5 +47,4 @@ pub(super) fn routes(settings: Arc<KbaseApi>) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(management::list_group_names))
         .routes(routes!(health::health_check))
         .layer(Extension(settings))
-        .layer(middleware::from_fn(errors::respell))
 }
