@@ -1,11 +1,14 @@
 //! On a MinIO of four nodes, which `tests/cluster` starts: every node heeds every loss at once, and nothing is lost when one of
 //! them dies.
 
+use std::time::Duration;
+
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
     mixed_changes::mixed_changes,
-    support::{Keys, Person, World},
+    support::{Keys, Person, World, eventually},
 };
 
 fn setting(name: &str) -> Vec<String> {
@@ -26,6 +29,11 @@ async fn at_each_node() -> Vec<World> {
         worlds.push(replica);
     }
     worlds
+}
+
+fn kill_node(node: usize) {
+    let pid = &setting("LAKEPASS_TEST_NODE_PIDS")[node];
+    assert!(std::process::Command::new("kill").args(["-KILL", pid]).status().unwrap().success());
 }
 
 /// What somebody has keys for, and is to lose.
@@ -102,13 +110,33 @@ async fn every_node_heeds_every_loss_at_the_next_request() {
     let again = hold(home).await;
     held.is_lost(&worlds, "deleted and made again").await;
     assert!(!again.answers(&worlds).await.contains(&false), "the new keys");
+
+    // The same by those who are left when one has died.
+    one.share(&alice, "users-warehouse/alice/x", &["bob"], &[], "write").await;
+    one.members("KBase", &[("bob", "writer")], &[]).await;
+    let of_bob = [hold(shared).await, hold(workspace).await, hold(home).await];
+    let mut left = worlds;
+    kill_node(2);
+    left.remove(2);
+    let unshare = json!({"path": "users-warehouse/alice/x", "from_users": ["bob"]});
+    for (held, who, method, path, body) in [
+        (&of_bob[0], &alice, Method::POST, "/users/alice/unshare", unshare),
+        (&of_bob[1], &admin, Method::POST, "/groups/KBase", json!({"remove_members": ["bob"]})),
+        (&of_bob[2], &admin, Method::DELETE, "/admin/users/bob/sessions?lake_keys=true", Value::Null),
+    ] {
+        eventually("it is done", Duration::from_secs(120), async || {
+            matches!(left[2].call(who, method.clone(), path, body.clone()).await.status, 200 | 204)
+        })
+        .await;
+        held.is_lost(&left, path).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "wants a MinIO of four nodes, of which it kills one: run tests/cluster"]
 async fn two_hundred_changes_at_once_are_all_there_though_a_node_dies_in_the_middle() {
     let worlds = at_each_node().await;
-    let pids = setting("LAKEPASS_TEST_NODE_PIDS");
-    let kill = || assert!(std::process::Command::new("kill").args(["-KILL", &pids[1]]).status().unwrap().success());
+    let kill = || kill_node(1);
+    // Of a life that is over, what was cut off in the middle stays, and is only told: nobody has it.
     mixed_changes(&worlds[0], &worlds[1..3], kill).await;
 }

@@ -45,7 +45,7 @@ const ACTORS: usize = 28;
 const CHANGES_OF_AN_ACTOR: usize = 5;
 
 /// A change may be outrun, or meet a node that is away: what that one had locked stays locked for a while
-/// (seen: 103 s).
+/// (seen: 145 s).
 const PATIENCE: Duration = Duration::from_secs(240);
 
 /// What was not waited for is done by MinIO within this time.
@@ -82,8 +82,8 @@ struct Lake<'a> {
 }
 
 /// Makes 200 changes through the replicas, `at_half` in their middle, and compares. The first replica's MinIO must be there
-/// to the end.
-pub async fn mixed_changes(world: &World, others: &[World], at_half: impl Fn()) {
+/// to the end. Gives the policies and groups at MinIO that nobody has.
+pub async fn mixed_changes(world: &World, others: &[World], at_half: impl Fn()) -> BTreeSet<String> {
     let seed: u64 =
         std::env::var("LAKEPASS_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     println!("LAKEPASS_TEST_SEED={seed}");
@@ -137,9 +137,8 @@ pub async fn mixed_changes(world: &World, others: &[World], at_half: impl Fn()) 
         reconciled(world).await;
     }
     let nobodys = compare(world, &model).await;
-    // Of a life that is over, what was cut off in the middle stays, and is only told.
-    assert!(unsure > 0 || nobodys.is_empty(), "left at MinIO: {nobodys:?}");
     ask_minio(world, &lake.people, &model).await;
+    nobodys
 }
 
 /// Repairs until there is nothing to repair for as long as MinIO may come late with something.
@@ -278,7 +277,7 @@ impl Lake<'_> {
                 404 if tried && method == Method::DELETE => break,
                 503 if started.elapsed() < PATIENCE => {
                     self.unsure.fetch_add(1, Ordering::Relaxed);
-                    tokio::time::sleep(Duration::from_millis(250)).await;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
                 }
                 status => panic!("{who}: {method} {path} {body}: {status} {}", answer.json, who = who.name),
             }

@@ -348,5 +348,6 @@ async fn two_hundred_changes_at_once_through_three_replicas_are_all_there() {
     let minio = start_minio().await;
     let world = World::on(&minio, &[]).await;
     let replicas = [world.replica(&[]).await, world.replica(&[]).await];
-    mixed_changes(&world, &replicas, || {}).await;
+    let nobodys = mixed_changes(&world, &replicas, || {}).await;
+    assert!(nobodys.is_empty(), "left at MinIO: {nobodys:?}");
 }
