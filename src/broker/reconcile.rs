@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Broker, Data, Error, all,
+    Actor, Broker, Data, Error, all, audit,
     drift::{Drift, Kind, Look},
     if_readable,
     policies::Policies,
@@ -73,7 +73,7 @@ impl Broker {
     /// Repairs what differs. For administrators.
     pub async fn reconcile_for(&self, actor: &Identity) -> Result<Vec<Repair>, Error> {
         require_admin(actor)?;
-        self.reconcile().await
+        self.reconcile_as(&actor.into()).await
     }
 
     /// What differs. For who runs the broker: nobody is asked for their rights.
@@ -81,8 +81,13 @@ impl Broker {
         Ok(self.look_twice().await?.1)
     }
 
-    /// Repairs what differs, and says what became of each. For who runs the broker.
+    /// Repairs what differs, because it is due.
     pub async fn reconcile(&self) -> Result<Vec<Repair>, Error> {
+        self.reconcile_as(&Actor::Lakepass).await
+    }
+
+    /// Repairs what differs, and says what became of each. For who runs the broker.
+    pub async fn reconcile_as(&self, by: &Actor) -> Result<Vec<Repair>, Error> {
         let started = Instant::now();
         let (look, drift) = self.look_twice().await?;
         for kind in Kind::ALL {
@@ -103,7 +108,10 @@ impl Broker {
         for step in [Step::Groups, Step::Users, Step::LeftoverUsers, Step::LeftoverPolicies] {
             let now = to_do.iter().filter(|((at, _), _)| *at == step);
             let mended = now.map(async |((_, of), drift)| {
-                let failed = self.mend(step, of, drift, &look).await.err();
+                let what: Vec<String> = drift.iter().map(described).collect();
+                let subject = format!("{of}: {}", what.join("; "));
+                let mend = self.mend(step, of, drift, &look);
+                let failed = audit::recorded(by, "repair", &subject, mend).await.err();
                 let mended = || failed.clone().map_or(Mended::Done, Mended::Failed);
                 Ok::<_, Error>(drift.iter().map(|drift| Repair { drift: drift.clone(), mended: mended() }).collect())
             });
@@ -295,6 +303,10 @@ fn has(drift: &[Drift], kind: Kind) -> bool {
 
 fn things(drift: &[Drift], kind: Kind) -> BTreeSet<&str> {
     drift.iter().filter(|drift| drift.kind == kind).map(|drift| drift.thing.as_str()).collect()
+}
+
+fn described(drift: &Drift) -> String {
+    format!("{}: {}", drift.kind.name(), drift.sentence())
 }
 
 fn tell(repair: &Repair) {

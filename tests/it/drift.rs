@@ -146,10 +146,15 @@ pub fn program(world: &World, arguments: &[&str]) -> std::process::Command {
 
 /// Everything that a world's MinIO has.
 pub async fn everything(world: &World) -> Inventory {
+    minio(world).inventory().await.unwrap()
+}
+
+/// A world's MinIO, as root.
+pub fn minio(world: &World) -> Minio {
     let root_password = SecretString::from("lakeroot-secret");
     let url = world.minio_url.parse().unwrap();
     let config = MinioConfig { url, root_user: "lakeroot".into(), root_password, derivation_key: None, calls: 64 };
-    Minio::new(config).unwrap().inventory().await.unwrap()
+    Minio::new(config).unwrap()
 }
 
 fn kinds(kinds: impl Iterator<Item = Kind>) -> Vec<&'static str> {
