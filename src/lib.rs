@@ -57,7 +57,7 @@ pub fn app(config: config::Config) -> anyhow::Result<http::App> {
 
 /// Does what is due without a request, as long as the process lives: makes the buckets, takes back what has ended,
 /// hears of what other replicas change, and repairs drift (unless the interval is zero).
-pub fn tend(broker: Arc<broker::Broker>, reconcile_every: Duration) {
+pub fn tend(broker: Arc<broker::Broker>, audit: Arc<broker::Audit>, reconcile_every: Duration) {
     let follower = broker.clone();
     tokio::spawn(async move { follower.follow_ledger().await });
     tokio::spawn(async move {
@@ -67,18 +67,22 @@ pub fn tend(broker: Arc<broker::Broker>, reconcile_every: Duration) {
         }
         tracing::info!("both buckets are there");
         if !reconcile_every.is_zero() {
-            tokio::spawn(reconcile(broker.clone(), reconcile_every));
+            tokio::spawn(broker::without_request(audit.clone(), reconcile(broker.clone(), reconcile_every)));
         }
-        loop {
-            if let Err(error) = broker.remove_ended_grants().await {
-                tracing::warn!(%error, "grants that have ended cannot be removed yet");
-            }
-            if let Err(error) = broker.remove_ended_lake_keys().await {
-                tracing::warn!(%error, "lake keys that have ended cannot be removed yet");
-            }
-            tokio::time::sleep(TEND_EVERY).await;
-        }
+        broker::without_request(audit, remove_ended(&broker)).await;
     });
+}
+
+async fn remove_ended(broker: &broker::Broker) {
+    loop {
+        if let Err(error) = broker.remove_ended_grants().await {
+            tracing::warn!(%error, "grants that have ended cannot be removed yet");
+        }
+        if let Err(error) = broker.take_off_ended_lake_keys().await {
+            tracing::warn!(%error, "lake keys that have ended cannot be removed yet");
+        }
+        tokio::time::sleep(TEND_EVERY).await;
+    }
 }
 
 /// The first time at once: a crash may have left something half done.

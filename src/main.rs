@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use lakepass::{
     SystemClock,
     agent::{self, AgentOptions, BrokerClient, CredentialsOptions, TokenSource, UseOfCache},
-    broker::{Broker, Mended, Run},
+    broker::{Actor, Broker, Mended, Run, audited, without_request},
     config::Config,
     dev::{self, DevOptions},
     discretion, http,
@@ -171,11 +171,11 @@ async fn main() -> anyhow::Result<ExitCode> {
         Command::Serve { config } => serve(config, shutdown).await,
         Command::Check { config } => check(config).await,
         Command::Ledger { config, what } => {
-            let broker = lakepass::app(Config::load(config.as_deref(), &env)?)?.broker;
+            let app = lakepass::app(Config::load(config.as_deref(), &env)?)?;
             match what {
-                LedgerCommand::Export => export(&broker).await,
+                LedgerCommand::Export => export(&app.broker).await,
                 LedgerCommand::Restore { file, apply } => {
-                    restore(&broker, &file, if apply { Run::Real } else { Run::Dry }).await
+                    restore(app, &file, if apply { Run::Real } else { Run::Dry }).await
                 }
             }
         }
@@ -224,10 +224,19 @@ async fn export(broker: &Broker) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn restore(broker: &Broker, file: &std::path::Path, run: Run) -> anyhow::Result<()> {
+async fn restore(app: http::App, file: &std::path::Path, run: Run) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(file)?;
     let records = text.lines().map(serde_json::from_str).collect::<Result<Vec<_>, _>>()?;
-    for (path, what) in broker.restore_ledger(&records, run).await? {
+    let broker = app.broker;
+    let restore = async move { broker.restore_ledger(&records, run).await };
+    let restored = match run {
+        Run::Dry => restore.await?,
+        Run::Real => {
+            let restore = audited(Actor::Operator, "restore ledger", file.display().to_string(), restore);
+            without_request(app.audit, restore).await?
+        }
+    };
+    for (path, what) in restored {
         println!("{path}: {}", format!("{what:?}").to_lowercase());
     }
     if run == Run::Dry {
@@ -246,8 +255,10 @@ async fn drift(file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
 }
 
 async fn reconcile(file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    let broker = lakepass::app(Config::load(file.as_deref(), &env)?)?.broker;
-    let repairs = broker.reconcile().await?;
+    let app = lakepass::app(Config::load(file.as_deref(), &env)?)?;
+    let repairs = async move { app.broker.reconcile_as(&Actor::Operator).await };
+    let repairs =
+        without_request(app.audit, audited(Actor::Operator, "reconcile", "everything".into(), repairs)).await?;
     for repair in &repairs {
         let (outcome, kind, sentence) = (repair.mended.name(), repair.drift.kind.name(), repair.drift.sentence());
         match &repair.mended {
@@ -261,8 +272,8 @@ async fn reconcile(file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
 }
 
 async fn import(file: Option<PathBuf>, apply: bool) -> anyhow::Result<ExitCode> {
-    let broker = lakepass::app(Config::load(file.as_deref(), &env)?)?.broker;
-    let mut import = broker.plan_import().await?;
+    let app = lakepass::app(Config::load(file.as_deref(), &env)?)?;
+    let mut import = app.broker.plan_import().await?;
     for (user, status) in &import.users {
         println!("user {user}{}", if *status == Status::Disabled { " (disabled)" } else { "" });
     }
@@ -274,8 +285,8 @@ async fn import(file: Option<PathBuf>, apply: bool) -> anyhow::Result<ExitCode> 
         println!("grant to {to}: {path} ({})", access.name());
     }
     if apply {
-        broker.prepare().await?;
-        import.notes.extend(broker.apply_import(&import).await?);
+        app.broker.prepare().await?;
+        import.notes.extend(without_request(app.audit, app.broker.apply_import(&import)).await?);
     }
     for note in &import.notes {
         println!("NOT THE SAME: {note}");
@@ -316,7 +327,7 @@ async fn serve(file: Option<PathBuf>, shutdown: impl Future<Output = ()> + Send 
     let listener = TcpListener::bind(config.listen).await?;
     let reconcile_every = config.reconcile_every;
     let app = lakepass::app(config)?;
-    lakepass::tend(app.broker.clone(), reconcile_every);
+    lakepass::tend(app.broker.clone(), app.audit.clone(), reconcile_every);
     tracing::info!(address = %listener.local_addr()?, "listening");
     http::serve(listener, app, shutdown).await;
     Ok(())

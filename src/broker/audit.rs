@@ -1,7 +1,18 @@
 //! The audit log: one line of JSON a decision that matters.
 
-use std::{cell::RefCell, collections::BTreeMap, io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::PathBuf,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -30,10 +41,40 @@ pub struct Audit {
     pub required: bool,
 }
 
+/// Who does something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "actor", rename_all = "lowercase")]
+pub enum Actor {
+    User {
+        user: Username,
+        admin: bool,
+    },
+    /// The broker by itself, because it is due.
+    Lakepass,
+    /// Whoever runs `lakepass` with the broker's configuration.
+    Operator,
+}
+
+impl From<&Identity> for Actor {
+    fn from(identity: &Identity) -> Self {
+        Self::User { user: identity.username.clone(), admin: identity.admin }
+    }
+}
+
 #[derive(Clone, Default)]
 struct Context {
     audit: Arc<Audit>,
+    /// Empty for what no request asked for.
     request_id: String,
+    known: Arc<Known>,
+}
+
+/// What is known of a request, should it be refused before anything was begun.
+#[derive(Default)]
+struct Known {
+    by: OnceLock<Actor>,
+    subject: OnceLock<String>,
+    has_line: AtomicBool,
 }
 
 /// What a deed says of itself.
@@ -53,9 +94,10 @@ tokio::task_local! {
 #[derive(Serialize)]
 struct Line<'a> {
     time: Timestamp,
+    #[serde(skip_serializing_if = "str::is_empty")]
     request_id: &'a str,
-    user: &'a Username,
-    admin: bool,
+    #[serde(flatten)]
+    by: &'a Actor,
     /// In whose name, if not in the user's own.
     #[serde(skip_serializing_if = "Option::is_none", rename = "as")]
     owner: Option<&'a Username>,
@@ -79,36 +121,63 @@ struct Line<'a> {
 
 /// Answers a request; lines that are written meanwhile have its id.
 pub async fn for_request<T>(audit: Arc<Audit>, request_id: String, answer: impl Future<Output = T>) -> T {
-    CONTEXT.scope(Context { audit, request_id }, answer).await
+    CONTEXT.scope(Context { audit, request_id, known: Arc::default() }, answer).await
+}
+
+/// Does what no request asked for; lines that are written meanwhile go where they should.
+pub async fn without_request<T>(audit: Arc<Audit>, deed: impl Future<Output = T>) -> T {
+    for_request(audit, String::new(), deed).await
 }
 
 /// What goes on in another task for the same request.
 pub fn for_same_request<T>(answer: impl Future<Output = T>) -> impl Future<Output = T> {
-    CONTEXT.scope(CONTEXT.try_with(Clone::clone).unwrap_or_default(), answer)
+    CONTEXT.scope(context(), answer)
+}
+
+fn context() -> Context {
+    CONTEXT.try_with(Clone::clone).unwrap_or_default()
 }
 
 /// Does something to its end, whether the caller waits for it or not, and says in the audit log who did what to what, and
 /// how it ended. A caller who hangs up leaves no change half done.
 pub async fn audited<T: Send + 'static>(
-    actor: &Identity,
+    actor: impl Into<Actor>,
     action: &'static str,
     subject: String,
     deed: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
-    let (by, context) = (actor.clone(), CONTEXT.try_with(Clone::clone).unwrap_or_default());
-    let task = tokio::spawn(NOTES.scope(RefCell::default(), async move {
-        let line = |result| Line::new(&context, &by, action, &subject, result);
+    let by = actor.into();
+    let task = tokio::spawn(for_same_request(async move { recorded(&by, action, &subject, deed).await }));
+    task.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+}
+
+/// The same in the task of the caller. Where lines are required, nothing is done whose line cannot be written.
+///
+/// On the heap: repairs are deep, and the stack is not.
+pub(super) fn recorded<'a, T: Send + 'a>(
+    by: &'a Actor,
+    action: &'a str,
+    subject: &'a str,
+    deed: impl Future<Output = Result<T, Error>> + Send + 'a,
+) -> BoxFuture<'a, Result<T, Error>> {
+    let deed: BoxFuture<'a, _> = Box::pin(deed);
+    Box::pin(async move {
+        let context = context();
+        let line = |result| Line::new(&context, by, action, subject, result);
         if context.audit.required {
-            context.audit.write(line("begun")).await?;
+            context.write(line("begun")).await?;
         }
-        let (result, changed) = ledger::noting(deed).await;
-        let notes = NOTES.with(RefCell::take);
-        let written = context.audit.write(Line {
+        let noting = async {
+            let (result, changed) = ledger::noting(deed).await;
+            (result, changed, NOTES.with(RefCell::take))
+        };
+        let (result, changed, notes) = NOTES.scope(RefCell::default(), noting).await;
+        let written = context.write(Line {
             error: result.as_ref().err().map(Error::to_string),
             access_key: notes.access_key.as_deref(),
             minio_user: notes.minio_user.as_deref(),
             failed: notes.failed.clone(),
-            owner: notes.owner.as_ref().filter(|owner| **owner != by.username),
+            owner: notes.owner.as_ref().filter(|owner| !matches!(by, Actor::User { user, .. } if user == *owner)),
             ledger: changed,
             ..line(match &result {
                 Ok(_) if notes.failed.is_empty() => "done",
@@ -118,16 +187,37 @@ pub async fn audited<T: Send + 'static>(
         });
         written.await?;
         result
-    }));
-    task.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+    })
 }
 
 /// Says in the audit log that somebody is given keys which were issued before, or why not.
 pub async fn record_given(actor: &Identity, action: &'static str, given: Result<&str, &Error>) -> Result<(), Error> {
-    let context = CONTEXT.try_with(Clone::clone).unwrap_or_default();
-    let line =
-        Line::new(&context, actor, action, actor.username.as_str(), if given.is_ok() { "done" } else { "failed" });
-    context.audit.write(Line { access_key: given.ok(), error: given.err().map(Error::to_string), ..line }).await
+    let (context, by) = (context(), Actor::from(actor));
+    let result = if given.is_ok() { "done" } else { "failed" };
+    let line = Line::new(&context, &by, action, actor.username.as_str(), result);
+    context.write(Line { access_key: given.ok(), error: given.err().map(Error::to_string), ..line }).await
+}
+
+/// The caller of this request is recognised, admitted or not.
+pub fn note_caller(by: Actor) {
+    CONTEXT.try_with(|context| context.known.by.set(by).ok()).ok();
+}
+
+/// What this request is about. Nothing that could be anything: see [`legible`].
+pub fn note_subject(subject: &str) {
+    CONTEXT.try_with(|context| context.known.subject.set(subject.to_owned()).ok()).ok();
+}
+
+/// Says in the audit log that this request was refused, if nothing says it yet and somebody is recognised.
+///
+/// Of nobody there are no lines: whoever reaches the port could fill the disk with wrong tokens (401) and with more than they
+/// may ask (429). Those are counted, and in the log of requests.
+pub async fn record_refusal(action: &str, why: Option<String>) {
+    let context = context();
+    let Some(by) = context.known.by.get().filter(|_| !context.known.has_line.load(Ordering::Relaxed)) else { return };
+    let subject = context.known.subject.get().map_or("", String::as_str);
+    // Nothing was done, so nothing is done unrecorded.
+    context.write(Line { error: why, ..Line::new(&context, by, action, subject, "refused") }).await.ok();
 }
 
 /// The deed that is being done issues these keys.
@@ -161,12 +251,11 @@ fn note(note: impl FnOnce(&mut Notes)) {
 }
 
 impl<'a> Line<'a> {
-    fn new(context: &'a Context, by: &'a Identity, action: &'a str, subject: &'a str, result: &'static str) -> Self {
+    fn new(context: &'a Context, by: &'a Actor, action: &'a str, subject: &'a str, result: &'static str) -> Self {
         Self {
             time: Timestamp::now(),
             request_id: &context.request_id,
-            user: &by.username,
-            admin: by.admin,
+            by,
             owner: None,
             action,
             subject,
@@ -177,6 +266,13 @@ impl<'a> Line<'a> {
             minio_user: None,
             ledger: BTreeMap::new(),
         }
+    }
+}
+
+impl Context {
+    async fn write(&self, line: Line<'_>) -> Result<(), Error> {
+        self.known.has_line.store(true, Ordering::Relaxed);
+        self.audit.write(line).await
     }
 }
 

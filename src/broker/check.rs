@@ -14,6 +14,6 @@ impl Broker {
         let reach = vec![Reach::forever(folder, Access::Read)];
         let policy = LivePolicy::of_writers(&self.templates, self.ledger.bucket(), &[], reach);
         let document = policy.documents().first().map(|document| document.to_json()).unwrap_or_default();
-        self.minio.try_listing(self.ledger.bucket(), &document).await
+        self.minio.try_listing(self.ledger.bucket(), &document, self.now()).await
     }
 }

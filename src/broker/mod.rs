@@ -49,7 +49,10 @@ use crate::{
 
 pub use self::{
     access::AccessReport,
-    audit::{Audit, Sink, audited, for_request, for_same_request, legible, record_given},
+    audit::{
+        Actor, Audit, Sink, audited, for_request, for_same_request, legible, note_caller, note_subject, record_given,
+        record_refusal, without_request,
+    },
     backup::{Export, Record, Restored, Run},
     drift::{Drift, Kind},
     groups::{GroupChange, GroupView, Member},

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Broker, Data, Error, all,
+    Actor, Broker, Data, Error, all, audit,
     drift::{Drift, Kind, Look},
     if_readable,
     policies::Policies,
@@ -73,7 +73,7 @@ impl Broker {
     /// Repairs what differs. For administrators.
     pub async fn reconcile_for(&self, actor: &Identity) -> Result<Vec<Repair>, Error> {
         require_admin(actor)?;
-        self.reconcile().await
+        self.reconcile_as(&actor.into()).await
     }
 
     /// What differs. For who runs the broker: nobody is asked for their rights.
@@ -81,8 +81,13 @@ impl Broker {
         Ok(self.look_twice().await?.1)
     }
 
-    /// Repairs what differs, and says what became of each. For who runs the broker.
+    /// Repairs what differs, because it is due.
     pub async fn reconcile(&self) -> Result<Vec<Repair>, Error> {
+        self.reconcile_as(&Actor::Lakepass).await
+    }
+
+    /// Repairs what differs, and says what became of each. For who runs the broker.
+    pub async fn reconcile_as(&self, by: &Actor) -> Result<Vec<Repair>, Error> {
         let started = Instant::now();
         let (look, drift) = self.look_twice().await?;
         for kind in Kind::ALL {
@@ -90,20 +95,22 @@ impl Broker {
             metrics::gauge!("lakepass_drift", "kind" => kind.name()).set(count as f64);
         }
         let mut repairs = Vec::new();
-        let mut to_do: BTreeMap<(Step, Principal), Vec<Drift>> = BTreeMap::new();
+        let mut to_do: BTreeMap<(Step, Option<Principal>), Vec<Drift>> = BTreeMap::new();
         for drift in drift {
-            match (drift.kind.left_because(), drift.of.clone()) {
-                (None, Some(of)) => to_do.entry((step(drift.kind, &of), of)).or_default().push(drift),
-                (reason, _) => {
-                    let mended = Mended::Left(reason.unwrap_or("nobody in the ledger has it"));
-                    repairs.push(Repair { drift, mended });
-                }
+            match drift.kind.left_because() {
+                None => to_do.entry((step(&drift), drift.of.clone())).or_default().push(drift),
+                Some(reason) => repairs.push(Repair { drift, mended: Mended::Left(reason) }),
             }
         }
         for step in [Step::Groups, Step::Users, Step::LeftoverUsers, Step::LeftoverPolicies] {
             let now = to_do.iter().filter(|((at, _), _)| *at == step);
             let mended = now.map(async |((_, of), drift)| {
-                let failed = self.mend(step, of, drift, &look).await.err();
+                let of = of.as_ref();
+                let what: Vec<String> = drift.iter().map(described).collect();
+                let whose = of.map(|of| format!("{of}: ")).unwrap_or_default();
+                let subject = whose + &what.join("; ");
+                let mend = self.mend(step, of, drift, &look);
+                let failed = audit::recorded(by, "repair", &subject, mend).await.err();
                 let mended = || failed.clone().map_or(Mended::Done, Mended::Failed);
                 Ok::<_, Error>(drift.iter().map(|drift| Repair { drift: drift.clone(), mended: mended() }).collect())
             });
@@ -186,10 +193,11 @@ impl Broker {
         Ok((documents, unreadable))
     }
 
-    async fn mend(&self, step: Step, of: &Principal, drift: &[Drift], look: &Look) -> Result<(), Error> {
+    async fn mend(&self, step: Step, of: Option<&Principal>, drift: &[Drift], look: &Look) -> Result<(), Error> {
         match (step, of) {
-            (Step::Groups | Step::Users, Principal::Group(group)) => self.mend_group(group, drift).await,
-            (Step::Groups | Step::Users, Principal::User(user)) => self.mend_user(user, drift, look).await,
+            (Step::Groups | Step::Users, None) => Ok(()),
+            (Step::Groups | Step::Users, Some(Principal::Group(group))) => self.mend_group(group, drift).await,
+            (Step::Groups | Step::Users, Some(Principal::User(user))) => self.mend_user(user, drift, look).await,
             (Step::LeftoverUsers, _) => self.remove_leftover_users(drift).await,
             (Step::LeftoverPolicies, _) => self.remove_leftover_policies(of, drift).await,
         }
@@ -256,7 +264,7 @@ impl Broker {
         self.put_policies(policies.iter().filter(|(name, _)| wrong.contains(name.as_str()))).await
     }
 
-    /// They were not in the ledger after they were seen at MinIO, so they never will be again.
+    /// They were not in the ledger after they were seen at MinIO, so they never will be again; or they are old canaries.
     async fn remove_leftover_users(&self, drift: &[Drift]) -> Result<(), Error> {
         for drift in drift {
             self.minio.remove_user(&MinioUser::from(drift.at.clone())).await?;
@@ -264,10 +272,12 @@ impl Broker {
         Ok(())
     }
 
-    async fn remove_leftover_policies(&self, of: &Principal, drift: &[Drift]) -> Result<(), Error> {
+    async fn remove_leftover_policies(&self, of: Option<&Principal>, drift: &[Drift]) -> Result<(), Error> {
         let wanted = match of {
-            Principal::User(user) => self.ledger.read::<UserDoc>(user).await?.map(|doc| self.user_policies(&doc)),
-            Principal::Group(group) => self.ledger.read::<GroupDoc>(group).await?.map(|doc| {
+            // A canary's.
+            None => None,
+            Some(Principal::User(user)) => self.ledger.read::<UserDoc>(user).await?.map(|doc| self.user_policies(&doc)),
+            Some(Principal::Group(group)) => self.ledger.read::<GroupDoc>(group).await?.map(|doc| {
                 let [readers, writers] = self.group_policies(&doc);
                 readers.1.into_iter().chain(writers.1).collect()
             }),
@@ -280,12 +290,12 @@ impl Broker {
     }
 }
 
-fn step(kind: Kind, of: &Principal) -> Step {
-    match (kind, of) {
+fn step(drift: &Drift) -> Step {
+    match (drift.kind, &drift.of) {
         (Kind::LeftoverUser, _) => Step::LeftoverUsers,
         (Kind::LeftoverPolicy, _) => Step::LeftoverPolicies,
-        (_, Principal::Group(_)) => Step::Groups,
-        (_, Principal::User(_)) => Step::Users,
+        (_, Some(Principal::Group(_))) => Step::Groups,
+        (_, Some(Principal::User(_)) | None) => Step::Users,
     }
 }
 
@@ -295,6 +305,10 @@ fn has(drift: &[Drift], kind: Kind) -> bool {
 
 fn things(drift: &[Drift], kind: Kind) -> BTreeSet<&str> {
     drift.iter().filter(|drift| drift.kind == kind).map(|drift| drift.thing.as_str()).collect()
+}
+
+fn described(drift: &Drift) -> String {
+    format!("{}: {}", drift.kind.name(), drift.sentence())
 }
 
 fn tell(repair: &Repair) {

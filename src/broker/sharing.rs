@@ -10,7 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Broker, Error, all, audit, settle::Secret, standing, unknown_group, unknown_user};
+use super::{Actor, Broker, Error, all, audit, settle::Secret, standing, unknown_group, unknown_user};
 use crate::{
     identity::{Identity, Username},
     lake::{Access, Grant, GroupName, LakePath, Owner, Principal, Role},
@@ -327,12 +327,16 @@ impl Broker {
         let remove = async {
             let grants = self.grants_of(principal).await?.unwrap_or_default();
             let now = self.now();
+            let ended = grants.iter().filter(|(_, grant)| grant.is_over(now)).map(|(path, _)| path.as_str());
+            let ended: Vec<&str> = ended.collect();
             let broke_off = self.ending.lock().unwrap_or_else(PoisonError::into_inner).contains(principal);
-            if !broke_off && !grants.values().any(|grant| grant.is_over(now)) {
+            if !broke_off && ended.is_empty() {
                 return Ok(());
             }
             self.ending.lock().unwrap_or_else(PoisonError::into_inner).insert(principal.clone());
-            self.take_away(principal, &[]).await
+            let subject = format!("{principal}: {}", ended.join(", "));
+            let take = self.take_away(principal, &[]);
+            audit::recorded(&Actor::Lakepass, "remove ended grants", &subject, take).await
         };
         let removed = match remove.await {
             // They are gone, and their grants with them; or who restores the document says what it holds.

@@ -134,7 +134,7 @@ async fn start(options: &DevOptions) -> anyhow::Result<Demo> {
     let app = crate::app(config)?;
     app.broker.prepare().await?;
     fill(&app.broker).await?;
-    crate::tend(app.broker.clone(), reconcile_every);
+    crate::tend(app.broker.clone(), app.audit.clone(), reconcile_every);
     Ok(Demo { minio, auth, tokens, bucket, ledger_bucket, app, listener, _lock: lock })
 }
 

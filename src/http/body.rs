@@ -10,6 +10,7 @@ use axum::{
 use serde::de::DeserializeOwned;
 
 use super::{BODY_TIME_LIMIT, Problem, under_way::UnderWay};
+use crate::broker::note_subject;
 
 /// A JSON object. Nothing at all is an empty one.
 pub struct Body<T>(pub T);
@@ -78,7 +79,9 @@ where
         let Path(text) = Path::<String>::from_request_parts(parts, state)
             .await
             .map_err(|_| Problem::invalid("the name in the address cannot be read"))?;
-        text.parse().map(Self).map_err(|error: T::Err| Problem::invalid(error.to_string()))
+        let name = text.parse().map_err(|error: T::Err| Problem::invalid(error.to_string()))?;
+        note_subject(&text);
+        Ok(Self(name))
     }
 }
 

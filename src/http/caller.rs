@@ -8,7 +8,10 @@ use axum::{
 };
 
 use super::{App, Problem, source::Source, under_way::UnderWay};
-use crate::identity::{Authenticator, Identity, Token};
+use crate::{
+    broker::{Actor, note_caller},
+    identity::{AuthError, Authenticator, Identity, Token},
+};
 
 /// A caller whose token is good, within the limits for one user. `Authorization` holds the token, with or without `Bearer`
 /// before it, and is there once.
@@ -49,7 +52,7 @@ impl FromRequestParts<Arc<App>> for Poller {
             Some(_) | None => value,
         };
         let token = Token::parse(text).map_err(|error| Problem::unauthenticated(&error.to_string()))?;
-        identify(app, &token, from).await.map(Self)
+        Ok(Self(identify(app, &token, from).await?))
     }
 }
 
@@ -63,6 +66,14 @@ fn names_a_token(query: &str) -> bool {
 }
 
 /// Whose token it is.
-pub(super) async fn identify(app: &App, token: &Token, from: Source) -> Result<Identity, Problem> {
-    Ok(app.authenticator.authenticate_from(token, app.clock.now(), from.0).await?.identity)
+pub(super) async fn identify(app: &App, token: &Token, from: Source) -> Result<Identity, AuthError> {
+    let answer = app.authenticator.authenticate_from(token, app.clock.now(), from.0).await;
+    match &answer {
+        Ok(validated) => note_caller((&validated.identity).into()),
+        Err(AuthError::RolesMissing { user, .. } | AuthError::MfaMissing { user }) => {
+            note_caller(Actor::User { user: user.clone(), admin: false });
+        }
+        Err(_) => {}
+    }
+    Ok(answer?.identity)
 }

@@ -38,7 +38,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     Clock,
-    broker::{Audit, Broker, for_request},
+    broker::{Audit, Broker, for_request, record_refusal},
     identity::Authenticator,
     limits::Allowances,
     server,
@@ -177,7 +177,15 @@ async fn log_and_explain(audit: Arc<Audit>, request: Request, next: Next) -> Res
     let method = request.method().clone();
     // Not the address itself: in it may be anything, a token in the wrong place included.
     let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
-    let response = problem::with_request_id(for_request(audit, id.clone(), next.run(request)).await, &id);
+    let answer = async {
+        let response = next.run(request).await;
+        if response.status() == StatusCode::FORBIDDEN {
+            let why = response.extensions().get::<Problem>().map(|problem| problem.detail().to_owned());
+            record_refusal(&format!("{method} {}", route.as_deref().unwrap_or("?")), why).await;
+        }
+        response
+    };
+    let response = problem::with_request_id(for_request(audit, id.clone(), answer).await, &id);
     tracing::info!(
         http.method = %method,
         http.route = route,

@@ -170,7 +170,7 @@ impl From<AuthError> for Problem {
             AuthError::AccountDisabled => {
                 Self::new("account-disabled", StatusCode::FORBIDDEN, "the account is disabled at the auth service")
             }
-            AuthError::RolesMissing(_) | AuthError::MfaMissing | AuthError::UnusableUsername { .. } => {
+            AuthError::RolesMissing { .. } | AuthError::MfaMissing { .. } | AuthError::UnusableUsername { .. } => {
                 Self::new("not-admitted", StatusCode::FORBIDDEN, error.to_string())
             }
             AuthError::TooManyWrong { retry_after } => {

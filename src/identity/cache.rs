@@ -146,8 +146,8 @@ impl Entry {
                 AuthError::Invalid(_)
                 | AuthError::UnknownIssuer(_)
                 | AuthError::AccountDisabled
-                | AuthError::RolesMissing(_)
-                | AuthError::MfaMissing
+                | AuthError::RolesMissing { .. }
+                | AuthError::MfaMissing { .. }
                 | AuthError::UnusableUsername { .. },
             ) => limits.refusal,
             Err(AuthError::Unavailable { .. } | AuthError::TooManyWrong { .. }) => Duration::ZERO,
@@ -201,6 +201,7 @@ impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Username;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -231,12 +232,13 @@ mod tests {
     #[test]
     fn refusals_are_kept_shortly_and_outages_never() {
         let limits = CacheLimits::default();
+        let user: Username = "whee".parse().unwrap();
         let refusals = [
             AuthError::Invalid("no"),
             AuthError::UnknownIssuer("https://x".into()),
             AuthError::AccountDisabled,
-            AuthError::RolesMissing(vec!["A".into()]),
-            AuthError::MfaMissing,
+            AuthError::RolesMissing { user: user.clone(), roles: vec!["A".into()] },
+            AuthError::MfaMissing { user },
             AuthError::UnusableUsername { claim: "sub".into(), reason: "no".into() },
         ];
         for refusal in refusals {

@@ -243,7 +243,7 @@ fn judge(
     }
     let identity = rules.admit(username, me.customroles, expires_at)?;
     if mfa == MfaRule::Required && token.mfa.as_deref() != Some("Used") {
-        return Err(AuthError::MfaMissing);
+        return Err(AuthError::MfaMissing { user: identity.username });
     }
     let trust_for = Duration::from_millis(token.cachefor).min(time_until(expires_at, now));
     Ok(Validated { identity, trust_for })
@@ -371,7 +371,7 @@ mod tests {
             let judged = judge(token, me, &rules, required, at(1_000));
             match admitted {
                 true => assert_eq!(judged.unwrap().trust_for, Duration::from_secs(300)),
-                false => assert_eq!(judged, Err(AuthError::MfaMissing)),
+                false => assert!(matches!(judged, Err(AuthError::MfaMissing { user }) if user.as_str() == "whee")),
             }
         }
     }

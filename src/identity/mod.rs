@@ -63,11 +63,11 @@ pub enum AuthError {
     #[error("the account is disabled")]
     AccountDisabled,
     /// 403: a good token of a person without the roles that the configuration requires.
-    #[error("required roles are missing: {}", .0.join(", "))]
-    RolesMissing(Vec<String>),
+    #[error("required roles are missing: {}", .roles.join(", "))]
+    RolesMissing { user: Username, roles: Vec<String> },
     /// 403: a good token, got without multi-factor authentication while the configuration requires it.
     #[error("the token was made without multi-factor authentication, which is required")]
-    MfaMissing,
+    MfaMissing { user: Username },
     /// 403: a good JWT that does not say who its bearer is in a way that we can use.
     #[error("the claim {claim:?} holds no usable username: {reason}")]
     UnusableUsername { claim: String, reason: String },

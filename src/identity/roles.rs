@@ -26,7 +26,7 @@ impl RoleRules {
     ) -> Result<Identity, AuthError> {
         let missing: Vec<String> = self.required.difference(&roles).cloned().collect();
         if !missing.is_empty() {
-            return Err(AuthError::RolesMissing(missing));
+            return Err(AuthError::RolesMissing { user: username, roles: missing });
         }
         let admin = !self.admin.is_disjoint(&roles);
         Ok(Identity { username, roles: Arc::new(roles), admin, expires_at })
@@ -53,8 +53,9 @@ mod tests {
             (set(&[]), Err(vec!["A".to_owned(), "B".to_owned()])),
         ];
         for (roles, expected) in cases {
-            let admitted = rules.admit("whee".parse().unwrap(), roles.clone(), Timestamp::MAX);
-            let expected = expected.map_err(AuthError::RolesMissing);
+            let user: Username = "whee".parse().unwrap();
+            let admitted = rules.admit(user.clone(), roles.clone(), Timestamp::MAX);
+            let expected = expected.map_err(|roles| AuthError::RolesMissing { user, roles });
             assert_eq!(admitted.map(|identity| identity.admin), expected, "{roles:?}");
         }
     }

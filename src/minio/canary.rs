@@ -5,8 +5,9 @@
 
 use aws_credential_types::Credentials;
 use aws_sdk_s3::config::retry::RetryConfig;
+use jiff::Timestamp;
 
-use super::{Minio, MinioError, MinioUser, Status, sdk_error};
+use super::{Incarnation, Minio, MinioError, MinioUser, PREFIX, Status, sdk_error};
 
 /// Where the canary lists, in the ledger's bucket.
 const OPEN: &str = "canary/open/";
@@ -28,22 +29,50 @@ impl Listing {
         `Delimiter` away, or use a MinIO that is mended: see docs/operators.md";
 }
 
+/// A canary: `lakepass-Canary-{ledger bucket}-{seconds since 1970}-{random}`, and its policy, which ends in `-policy`.
+///
+/// - It is nobody's MinIO user: no username has a capital or a `-`.
+/// - The name says when it was made and for whom, so one that was left behind can be told from one under way, and from
+///   another Lakepass's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Canary<'a> {
+    pub bucket: &'a str,
+    pub since: Timestamp,
+}
+
+const KIND: &str = "Canary-";
+
+impl<'a> Canary<'a> {
+    fn name(&self) -> String {
+        format!("{PREFIX}{KIND}{}-{}-{}", self.bucket, self.since.as_second(), Incarnation::new().as_str())
+    }
+
+    /// The canary that a MinIO user or policy of this name is of, if it is of one.
+    pub fn of(name: &'a str) -> Option<Self> {
+        let name = name.strip_prefix(PREFIX)?.strip_prefix(KIND)?;
+        let (name, _random) = name.strip_suffix("-policy").unwrap_or(name).rsplit_once('-')?;
+        let (bucket, since) = name.rsplit_once('-')?;
+        Some(Self { bucket, since: Timestamp::from_second(since.parse().ok()?).ok()? })
+    }
+}
+
 impl Minio {
-    /// Makes a user for this, and takes it away again.
-    pub async fn try_listing(&self, bucket: &str, policy: &str) -> Result<Listing, MinioError> {
-        let user = MinioUser::new(&"canary".parse().expect("it is a legal name"));
+    /// Makes a user for this, and takes it away again, whatever happens. If we end before that, the reconciler does.
+    pub async fn try_listing(&self, bucket: &str, policy: &str, now: Timestamp) -> Result<Listing, MinioError> {
+        let user = MinioUser::from(Canary { bucket, since: now }.name());
         let name = format!("{user}-policy");
-        self.put_user(&user, Status::Enabled).await?;
         let tried = async {
+            self.put_user(&user, Status::Enabled).await?;
             self.put_policy(&name, policy).await?;
             self.attach_to_user(&user, std::slice::from_ref(&name)).await?;
             self.list_as(&user, bucket).await
         };
         let tried = tried.await;
         // The user first: with it goes what hangs on the policy.
-        self.remove_user(&user).await?;
-        self.remove_policy(&name).await?;
-        tried
+        let removed = [self.remove_user(&user).await, self.remove_policy(&name).await];
+        let listing = tried?;
+        removed.into_iter().collect::<Result<(), _>>()?;
+        Ok(listing)
     }
 
     async fn list_as(&self, user: &MinioUser, bucket: &str) -> Result<Listing, MinioError> {
@@ -80,3 +109,23 @@ impl Minio {
 
 /// The prefix that the canary may list.
 pub const CANARY_PREFIX: &str = OPEN;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_canary_is_known_by_its_name_and_is_no_persons_user() {
+        let canary = Canary { bucket: "a-ledger-1", since: Timestamp::from_second(1_700_000_000).unwrap() };
+        let name = canary.name();
+        let policy = format!("{name}-policy");
+        assert_eq!((Canary::of(&name), Canary::of(&policy)), (Some(canary), Some(canary)));
+        assert_eq!((MinioUser::from(name).username(), MinioUser::from(policy).username()), (None, None));
+        for user in ["canary", "canary_1"] {
+            assert_eq!(Canary::of(MinioUser::new(&user.parse().unwrap()).as_str()), None);
+        }
+        for other in ["lakepass-Canary-", "lakepass-Canary-a-b", "lakepass-Canary-a-1x-b", "Canary-a-1-b"] {
+            assert_eq!(Canary::of(other), None, "{other}");
+        }
+    }
+}

@@ -233,6 +233,11 @@ pub async fn noting<T>(deed: impl Future<Output = T>) -> (T, BTreeMap<String, Op
     CHANGED.scope(RefCell::default(), noting).await
 }
 
+fn note_changed(path: String, revision: Option<u64>) {
+    // Not everything that changes the ledger is noted.
+    CHANGED.try_with(|changed| changed.borrow_mut().insert(path, revision)).ok();
+}
+
 /// What each document was at one moment: its entity tag by its path.
 pub struct Etags(HashMap<String, String>);
 
@@ -312,8 +317,7 @@ impl Ledger {
             match self.minio.put_object(&self.bucket, &path, body, precondition).await {
                 Ok(_) => {
                     let revision = after.clone().map(|mut after| *after.revision());
-                    // Not everything that changes the ledger is noted.
-                    CHANGED.try_with(|changed| changed.borrow_mut().insert(path, revision)).ok();
+                    note_changed(path, revision);
                     return Ok(Updated { before, now: after });
                 }
                 Err(MinioError::Conflict { .. }) => {}
@@ -330,10 +334,15 @@ impl Ledger {
             let object = self.minio.get_object(&self.bucket, &path).await?;
             let precondition = object.map_or(Precondition::Absent, |object| Precondition::Unchanged(object.etag));
             *document.revision() += RESTORED;
+            let revision = *document.revision();
             let body = to_json(&path, &document)?;
             match self.minio.put_object(&self.bucket, &path, body, precondition).await {
                 Err(MinioError::Conflict { .. }) => {}
-                written => return written.map(|_| ()),
+                written => {
+                    written?;
+                    note_changed(path, Some(revision));
+                    return Ok(());
+                }
             }
         }
         Err(MinioError::Unavailable { what: path, reason: "too many writers at once".into() })

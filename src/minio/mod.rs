@@ -29,7 +29,7 @@ use crate::limits::Queue;
 
 pub use self::{
     admin::{AccessKey, GroupInfo, KeyState, Status, UserInfo},
-    canary::{CANARY_PREFIX, Listing},
+    canary::{CANARY_PREFIX, Canary, Listing},
     events::Events,
     inventory::{Inventory, canonical},
     names::{Incarnation, MinioGroup, MinioUser, PREFIX},

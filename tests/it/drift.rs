@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     clients::{mc, mc_host},
     programs::{free_address, lakepass, said, signal},
-    support::{Person, World, eventually, start_minio},
+    support::{CountingProxy, Person, World, eventually, start_minio},
 };
 
 /// A MinIO of its own: what other tests have at the shared one would be found there.
@@ -146,10 +146,15 @@ pub fn program(world: &World, arguments: &[&str]) -> std::process::Command {
 
 /// Everything that a world's MinIO has.
 pub async fn everything(world: &World) -> Inventory {
+    minio(world).inventory().await.unwrap()
+}
+
+/// A world's MinIO, as root.
+pub fn minio(world: &World) -> Minio {
     let root_password = SecretString::from("lakeroot-secret");
     let url = world.minio_url.parse().unwrap();
     let config = MinioConfig { url, root_user: "lakeroot".into(), root_password, derivation_key: None, calls: 64 };
-    Minio::new(config).unwrap().inventory().await.unwrap()
+    Minio::new(config).unwrap()
 }
 
 fn kinds(kinds: impl Iterator<Item = Kind>) -> Vec<&'static str> {
@@ -280,6 +285,48 @@ async fn leftovers_that_are_certainly_ours_go() {
     hand.put_policy(&format!("{readers}-0000000000000000"));
     hand.repairs(&["leftover-user", "leftover-policy"]).await;
     hand.is_well().await;
+}
+
+/// What a try of the listing leaves behind that was killed goes; what one has that is under way stays, and nobody is told.
+#[tokio::test]
+async fn a_canary_that_was_left_behind_goes() {
+    let hand = Hand::new().await;
+    let now = jiff::Timestamp::now().as_second();
+    let name = |bucket: &str, since: i64| format!("lakepass-Canary-{bucket}-{since}-000000000000");
+    let ours = hand.world.ledger_bucket.as_str();
+    let canary = |name: &str| {
+        hand.admin(&format!("user add {name} a-secret-of-it"));
+        hand.put_policy(&format!("{name}-policy"));
+        hand.admin(&format!("policy attach {name}-policy --user {name}"));
+    };
+    canary(&name(ours, now));
+    canary(&name(ours, now - 3600));
+    hand.repairs(&["leftover-user", "leftover-policy"]).await;
+    // Killed before the user was there, or after it was gone.
+    hand.put_policy(&format!("{}-policy", name(ours, now - 3600)));
+    hand.repairs(&["leftover-policy"]).await;
+    canary(&name("anothers-ledger", now));
+    hand.leaves(&[]).await;
+    canary(&name("anothers-ledger", now - 3600));
+    hand.leaves(&["unknown"]).await;
+    let left = hand.everything().await;
+    assert!(left.users.contains_key(&name(ours, now)), "it may be under way");
+    assert!(left.policies.contains_key(&format!("{}-policy", name(ours, now))));
+    hand.is_well().await;
+}
+
+/// The try fails in the middle, and takes away what it made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_that_fails_leaves_nothing() {
+    let minio = start_minio().await;
+    let mut proxy = CountingProxy::to(minio.address).await;
+    let world = World::on(&minio, &[("LAKEPASS_MINIO_URL", &proxy.url)]).await;
+    proxy.hold("prefix=canary");
+    let (checked, ()) = tokio::join!(world.broker.check_listing(), proxy.holds());
+    assert!(checked.is_err(), "{checked:?}");
+    proxy.release();
+    let all = everything(&world).await;
+    assert!(!all.users.keys().chain(all.policies.keys()).any(|name| name.contains("-Canary-")), "{all:?}");
 }
 
 #[tokio::test]

@@ -22,8 +22,8 @@ fn status(error: &AuthError) -> u16 {
     match error {
         AuthError::Invalid(_) | AuthError::UnknownIssuer(_) => 401,
         AuthError::AccountDisabled
-        | AuthError::RolesMissing(_)
-        | AuthError::MfaMissing
+        | AuthError::RolesMissing { .. }
+        | AuthError::MfaMissing { .. }
         | AuthError::UnusableUsername { .. } => 403,
         AuthError::TooManyWrong { .. } => 429,
         AuthError::Unavailable { .. } => 503,

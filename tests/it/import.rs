@@ -172,8 +172,12 @@ async fn an_import_grants_what_was_granted_before() {
     }
     let before = decisions(&world, &old_keys).await;
 
+    let folder = tempfile::tempdir().unwrap();
+    let audit = folder.path().join("later/audit.jsonl");
     let import = |arguments: &[&str]| {
-        let output = program(&world, arguments).envs(LAYOUT).output().unwrap();
+        let mut command = program(&world, arguments);
+        command.envs(LAYOUT).env("LAKEPASS_AUDIT", &audit).env("LAKEPASS_AUDIT_REQUIRED", "true");
+        let output = command.output().unwrap();
         (output.status.code(), said(&output))
     };
     let at_minio = format!("{:?}", everything(&world).await);
@@ -201,9 +205,26 @@ async fn an_import_grants_what_was_granted_before() {
         assert!(dry.contains(line), "{line} in:\n{dry}");
     }
 
+    let (status, text) = import(&["import", "--apply"]);
+    assert!(status == Some(1) && text.contains("cannot be recorded"), "{text}");
+    assert_eq!(world.get(&admin, "/admin/users").await.json["users"], json!([]));
+    std::fs::create_dir(audit.parent().unwrap()).unwrap();
     for _ in 0..2 {
         let (status, text) = import(&["import", "--apply"]);
         assert!(status == Some(3) && text.ends_with("This is in the ledger now.\n"), "{text}");
+    }
+    let lines = std::fs::read_to_string(&audit).unwrap();
+    for (action, subject, owner) in [
+        ("import user", "carol", None),
+        ("import group", "kbase: alice, bob", None),
+        ("import share", "users-general-warehouse/bob/ with user carol (read)", Some("bob")),
+        ("disable", "erin", None),
+    ] {
+        let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mut done = lines.filter(|line| (&line["action"], &line["result"]) == (&json!(action), &json!("done")));
+        let line = done.find(|line| line["subject"] == subject).unwrap_or_else(|| panic!("{action} {subject}"));
+        assert_eq!((line["actor"].as_str(), line["as"].as_str()), (Some("operator"), owner), "{line}");
+        assert!(line["ledger"].is_object(), "{line}");
     }
     let after = everything(&world).await;
     let foreign = |name: &str| !name.starts_with("lakepass-");

@@ -138,7 +138,7 @@ fn a_panic_and_a_library_say_nothing_of_what_they_hold() {
 
 /// As whom something is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Who {
+pub enum Who {
     Nobody,
     Alice,
     Admin,
@@ -147,16 +147,16 @@ enum Who {
 }
 
 /// A call that succeeds. The operation is spelled as in the OpenAPI document, or is none of it.
-struct Call {
-    operation: &'static str,
-    who: Who,
+pub struct Call {
+    pub operation: &'static str,
+    pub who: Who,
     path: String,
     body: Body,
     /// It answers with a secret, as it should.
-    gives_secret: bool,
+    pub gives_secret: bool,
 }
 
-enum Body {
+pub enum Body {
     None,
     Json(Value),
     Form(Vec<(&'static str, String)>),
@@ -184,7 +184,7 @@ fn filled(template: &str, user: &str, group: &str) -> String {
 }
 
 /// Every route, but for those that end something.
-fn calls(bucket: &str, token: &str) -> Vec<Call> {
+pub fn calls(bucket: &str, token: &str) -> Vec<Call> {
     use Who::*;
     let url = format!("s3a://{bucket}/users-warehouse/alice/x");
     let folder = "users-warehouse/alice/x";
@@ -255,7 +255,7 @@ fn calls(bucket: &str, token: &str) -> Vec<Call> {
 }
 
 /// The routes that end something.
-fn endings() -> Vec<Call> {
+pub fn endings() -> Vec<Call> {
     use Who::*;
     vec![
         Call::new("DELETE /management/groups/{group_name}/members/{username}", Admin, Body::None),
@@ -268,17 +268,17 @@ fn endings() -> Vec<Call> {
 }
 
 /// An answer, and what was asked.
-struct Answer {
+pub struct Answer {
     asked: String,
-    status: u16,
+    pub status: u16,
     headers: HeaderMap,
-    text: String,
+    pub text: String,
 }
 
-struct Broker {
-    url: String,
-    http: reqwest::Client,
-    tokens: BTreeMap<Who, String>,
+pub struct Broker {
+    pub url: String,
+    pub http: reqwest::Client,
+    pub tokens: BTreeMap<Who, String>,
 }
 
 impl Broker {
@@ -287,7 +287,7 @@ impl Broker {
         self.http.request(method.parse::<Method>().unwrap(), format!("{}{path}", self.url)).header("origin", &self.url)
     }
 
-    async fn call(&self, call: &Call) -> Answer {
+    pub async fn call(&self, call: &Call) -> Answer {
         let method = call.operation.split_once(' ').unwrap().0;
         let request = self.request(method, &call.path);
         let request = match self.tokens.get(&call.who) {

@@ -18,7 +18,7 @@ use crate::{
     identity::Username,
     lake::{LakePath, Principal},
     minio::{
-        Inventory, MinioGroup, MinioUser, PREFIX, Status, canonical,
+        Canary, Inventory, MinioGroup, MinioUser, PREFIX, Status, canonical,
         ledger::{AccountState, Document, GroupDoc, LakeDoc, LakeKey, UserDoc},
     },
 };
@@ -27,6 +27,9 @@ pub use self::kind::{Drift, Kind};
 
 /// How long the making of a lake key may take: after that it broke off.
 const KEY_IN_THE_MAKING: Duration = Duration::from_secs(60);
+
+/// How long a canary may live, amply. Clocks may differ a little.
+const CANARY: Duration = Duration::from_secs(600);
 
 /// What the ledger says and what MinIO has, at about the same time. MinIO was read first: what it had then and the ledger
 /// does not know after that was dropped, and will never be used again.
@@ -96,8 +99,22 @@ impl Broker {
         if look.unreadable_lake {
             found.add(Kind::DocumentUnreadable, None, &LakeDoc::path(&()), "");
         }
+        self.canaries(look, &mut found);
         strays(look, &known, &mut found);
         found.0
+    }
+
+    /// Canaries that were left behind. Nobody has them, and only we make them.
+    fn canaries(&self, look: &Look, found: &mut Found) {
+        let ours = |name: &&String| {
+            Canary::of(name).is_some_and(|canary| canary.bucket == self.ledger.bucket() && look.is_old(canary))
+        };
+        for name in look.at_minio.users.keys().filter(ours) {
+            found.add(Kind::LeftoverUser, None, name, "");
+        }
+        for name in look.at_minio.policies.keys().filter(ours) {
+            found.add(Kind::LeftoverPolicy, None, name, "");
+        }
     }
 
     fn known(&self, look: &Look) -> Known {
@@ -120,6 +137,13 @@ impl Broker {
         let groups = look.at_minio.groups.iter().filter(|(name, _)| known.groups.contains(*name));
         let attached = users.map(|(_, info)| &info.policy_name).chain(groups.map(|(_, info)| &info.policy));
         known.policies.extend(attached.flat_map(|list| names(list)));
+        // Under way, or looked at for themselves.
+        let explained = |name: &&String| {
+            let canary = Canary::of(name);
+            canary.is_some_and(|canary| canary.bucket == self.ledger.bucket() || !look.is_old(canary))
+        };
+        known.users.extend(look.at_minio.users.keys().filter(explained).cloned());
+        known.policies.extend(look.at_minio.policies.keys().filter(explained).cloned());
         known
     }
 
@@ -224,6 +248,11 @@ impl Broker {
 }
 
 impl Look {
+    /// In either direction: a clock may be set back.
+    fn is_old(&self, canary: Canary<'_>) -> bool {
+        self.now.duration_since(canary.since).unsigned_abs() > CANARY
+    }
+
     /// Whether something at MinIO is of somebody whose document cannot be read: nothing is known of it.
     fn is_unreadable(&self, name: &str) -> bool {
         let without_hash = name.rsplit_once('-').map(|(base, _)| base);

@@ -14,7 +14,7 @@ use std::{
 use jiff::ToSpan;
 
 use self::rights::Rights;
-use super::{Broker, Error, GroupChange, Member, Share, policies::names};
+use super::{Actor, Broker, Error, GroupChange, Member, Share, audit, policies::names};
 use crate::{
     identity::{Identity, Username},
     lake::{Access, GroupName, LakePath, Owner, Principal, Role},
@@ -207,16 +207,22 @@ impl Broker {
         let mut notes = Vec::new();
         let importer: Username = IMPORTER.parse().expect("it is a legal name");
         for (user, status) in &import.users {
-            self.ensure_user(user).await?;
+            audit::recorded(&Actor::Operator, "import user", user.as_str(), self.ensure_user(user)).await?;
             // Before there is anything that they could have.
             if *status == Status::Disabled {
-                self.set_state(&self.in_the_name_of(&importer), user, AccountState::Disabled).await?;
+                let by = self.in_the_name_of(&importer);
+                let disabled = self.set_state(&by, user, AccountState::Disabled);
+                audit::recorded(&Actor::Operator, "disable", user.as_str(), disabled).await?;
             }
         }
         for (group, members) in &import.groups {
             let member = |(username, role): (&Username, &Role)| Member { username: username.clone(), role: *role };
             let change = GroupChange { add_members: members.iter().map(member).collect(), ..Default::default() };
-            if let Err(error) = self.change_group(&self.in_the_name_of(&importer), group, &change).await {
+            let by = self.in_the_name_of(&importer);
+            let names: Vec<&str> = members.keys().map(Username::as_str).collect();
+            let subject = format!("{group}: {}", names.join(", "));
+            let changed = self.change_group(&by, group, &change);
+            if let Err(error) = audit::recorded(&Actor::Operator, "import group", &subject, changed).await {
                 notes.push(Note { about: format!("group {group}"), what: refusal(error)? });
             }
         }
@@ -230,9 +236,13 @@ impl Broker {
                 Principal::Group(group) => (Vec::new(), vec![group.to_string()]),
             };
             let share = Share { path: path.clone(), with_users, with_groups, access: *access, expires_at: None };
-            let shared = self.share(&self.in_the_name_of(&owner), &owner, &share).await;
-            let result = shared.and_then(|shared| shared.outcomes.into_iter().try_for_each(|outcome| outcome.result));
-            if let Err(error) = result {
+            let by = self.in_the_name_of(&owner);
+            let shared = async {
+                let shared = self.share(&by, &owner, &share).await?;
+                shared.outcomes.into_iter().try_for_each(|outcome| outcome.result)
+            };
+            let subject = format!("{path} with {to} ({})", access.name());
+            if let Err(error) = audit::recorded(&Actor::Operator, "import share", &subject, shared).await {
                 notes.push(Note { about: to.to_string(), what: format!("`{path}` is lost: {}", refusal(error)?) });
             }
         }
@@ -275,10 +285,10 @@ fn add_members(
     }
 }
 
-/// What a refusal says; an outage ends everything.
+/// What a refusal says; an outage, of the audit log as well, ends everything.
 fn refusal(error: Error) -> Result<String, Error> {
     match error {
-        Error::Minio(_) => Err(error),
+        Error::Minio(_) | Error::Unaudited => Err(error),
         error => Ok(error.to_string()),
     }
 }

@@ -23,8 +23,8 @@ use zeroize::Zeroizing;
 use super::{record_given, session_request, shared_session};
 use crate::{
     broker::{self, CachedSession},
-    http::{App, Problem, Shared, body, source::Source},
-    identity::{AuthError, Authenticator, Identity, Token},
+    http::{App, Problem, Shared, body, caller::identify, source::Source},
+    identity::{AuthError, Identity, Token},
     lake::Scope,
     limits::count_refusal,
     minio::MinioError,
@@ -217,7 +217,7 @@ async fn assume(app: &Arc<App>, form: &Form, from: Source) -> Result<Assumed, St
     }
     let token = Token::parse(form.required("WebIdentityToken")?);
     let token = token.map_err(|error| StsError::new(400, "InvalidIdentityToken", error.to_string()))?;
-    let actor = app.authenticator.authenticate_from(&token, app.clock.now(), from.0).await?.identity;
+    let actor = identify(app, &token, from).await?;
     let request = broker::SessionRequest { narrow, ..session_request(app, duration.transpose()?, Some(scope)) };
     let session = shared_session(app, &actor, &request).await?;
     record_given(&actor, &session).await?;
@@ -336,8 +336,8 @@ impl From<AuthError> for StsError {
         let (status, code) = match error {
             AuthError::Invalid(_) | AuthError::UnknownIssuer(_) => (400, "InvalidIdentityToken"),
             AuthError::AccountDisabled
-            | AuthError::RolesMissing(_)
-            | AuthError::MfaMissing
+            | AuthError::RolesMissing { .. }
+            | AuthError::MfaMissing { .. }
             | AuthError::UnusableUsername { .. } => (403, "AccessDenied"),
             AuthError::TooManyWrong { .. } => (429, "Throttling"),
             AuthError::Unavailable { .. } => (503, "ServiceUnavailable"),

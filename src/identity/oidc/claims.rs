@@ -160,7 +160,7 @@ mod tests {
             assert_eq!(judged(claims.clone(), &settings(claim)).unwrap().identity.admin, admin, "{claim}");
         }
         for claim in ["absent", "object", "exp", "realm_access", "roles.0"] {
-            let missing = AuthError::RolesMissing(vec!["USER".to_owned()]);
+            let missing = AuthError::RolesMissing { user: "whee".parse().unwrap(), roles: vec!["USER".to_owned()] };
             assert_eq!(judged(claims.clone(), &settings(claim)), Err(missing), "{claim}");
         }
     }

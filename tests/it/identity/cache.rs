@@ -259,7 +259,7 @@ async fn one_validation_for_many_callers_of_kbase() {
     auth.set_roles(&user("whee"), []).unwrap();
     assert!(cache.authenticate(&token, clock.advance(seconds(59))).await.is_ok());
     let missing = cache.authenticate(&token, clock.advance(seconds(1))).await;
-    assert_eq!(missing, Err(AuthError::RolesMissing(vec!["BERDL_USER".to_owned()])));
+    assert_eq!(missing, Err(AuthError::RolesMissing { user: user("whee"), roles: vec!["BERDL_USER".to_owned()] }));
     assert_eq!((auth.calls().token, auth.calls().me), (2, 2));
 
     // An outage counts only while it lasts.

@@ -119,7 +119,7 @@ async fn roles_and_administrators() {
     assert!(answer.unwrap().identity.admin);
     assert!(!ask(&oidc, &token(json!({"roles": ["LAKE_USER"]}))).await.unwrap().identity.admin);
     // The claim `roles` of these tokens has the role, but it is not the configured claim.
-    let missing = AuthError::RolesMissing(vec!["LAKE_USER".to_owned()]);
+    let missing = AuthError::RolesMissing { user: "whee".parse().unwrap(), roles: vec!["LAKE_USER".to_owned()] };
     assert_eq!(ask(&oidc, &token(json!({"roles": ["LAKE_ADMIN"]}))).await, Err(missing.clone()));
     assert_eq!(ask(&oidc, &token(json!(null))).await, Err(missing));
 }

@@ -91,7 +91,7 @@ async fn roles_decide_who_comes_in_and_who_rules() {
     let (auth, clock, token) = service().await;
     auth.set_roles(&user("whee"), ["KBASE_ADMIN"]).unwrap();
     let error = ask(&auth.url(), &token, clock.now()).await.unwrap_err();
-    assert_eq!(error, AuthError::RolesMissing(vec!["BERDL_USER".to_owned()]));
+    assert_eq!(error, AuthError::RolesMissing { user: user("whee"), roles: vec!["BERDL_USER".to_owned()] });
     assert!(error.to_string().contains("BERDL_USER"), "it says what is missing: {error}");
     for (roles, admin) in [
         (vec!["BERDL_USER"], false),
@@ -112,7 +112,9 @@ async fn multi_factor_authentication_if_wanted() {
         let token = auth.issue_token(&user("whee"), seconds(60), TokenKind::Login, mfa).unwrap();
         match demanding.authenticate(&token, clock.now()).await {
             Ok(_) => assert!(expected, "{mfa:?}"),
-            Err(error) => assert!(!expected && error == AuthError::MfaMissing, "{mfa:?}: {error}"),
+            Err(error) => {
+                assert!(!expected && error == AuthError::MfaMissing { user: user("whee") }, "{mfa:?}: {error}")
+            }
         }
     }
 }
