@@ -37,7 +37,7 @@ c.LakepassAuthenticator.required_roles = {"BERDL_USER"}
 c.LakepassAuthenticator.admin_roles = {"KBASE_ADMIN", "CDM_JUPYTERHUB_ADMIN"}
 c.LakepassAuthenticator.require_mfa = True
 
-# S3A is not in pyspark, and this brings it (546 MB, once). With an image that has the jars: `{}`.
+# S3A is not in pyspark, and this brings it (558 MB, once). With an image that has the jars: `{}`.
 S3A = '{"spark.jars.packages": "org.apache.hadoop:hadoop-aws:3.4.1"}'
 c.LakepassAuthenticator.spark_settings = json.loads(os.environ.get("SPARK_SETTINGS", S3A))
 

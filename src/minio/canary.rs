@@ -18,15 +18,16 @@ const CLOSED: &str = "canary/closed/";
 pub enum Listing {
     /// A policy's word counts.
     AsThePolicySays,
-    /// A request header counts for more: something in front of MinIO must take `Prefix` and `Delimiter` away.
+    /// A request header counts for more: something in front of MinIO must take `Prefix`, `Delimiter` and `CurrentTime`
+    /// away.
     CanBeTalkedPast,
 }
 
 impl Listing {
     /// What to tell an operator whose MinIO can be talked past.
     pub const WARNING: &str = "this MinIO can be talked past its policies when it lists: a request header `Prefix` shows \
-        the names of all objects (not their contents). Put something in front of MinIO that takes the headers `Prefix` and \
-        `Delimiter` away, or use a MinIO that is mended: see docs/operators.md";
+        the names of all objects (not their contents). Put something in front of MinIO that takes the headers `Prefix`, \
+        `Delimiter` and `CurrentTime` away, or use a MinIO that is mended: see docs/operators.md";
 }
 
 /// A canary: `lakepass-Canary-{ledger bucket}-{seconds since 1970}-{random}`, and its policy, which ends in `-policy`.

@@ -16,6 +16,8 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
 DEPLOY = REPOSITORY / "deploy" / "spark"
 SPARK = os.environ["LAKEPASS_TEST_SPARK"]
 POLL_INTERVAL = 5
+# What an operation of Spark may take on a busy machine, on top of the poll interval.
+OPERATION = 5
 
 
 class Lake:
@@ -112,13 +114,13 @@ class Session:
 
     def access_key(self):
         """The id of the keys that alice's filesystems use now."""
-        return self._keys()[0]
+        return self.keys()[0]
 
     def secrets(self):
         """The secrets in use now."""
-        return self._keys()[1:]
+        return self.keys()[1:]
 
-    def _keys(self):
+    def keys(self):
         uri = self.jvm.java.net.URI.create(self.lake.home("alice"))
         provider = self.jvm.org.lakepass.spark.LakepassCredentialsProvider(uri, self.hadoop)
         try:
@@ -135,9 +137,32 @@ class Session:
         threads = self.jvm.java.lang.Thread.getAllStackTraces().keySet()
         return sum(thread.getName().startswith("lakepass-keys-") for thread in threads)
 
+    def filesystem(self):
+        """The one that Spark works with, if Hadoop's cache is on."""
+        return self.jvm.org.apache.hadoop.fs.Path(self.lake.home("alice")).getFileSystem(self.hadoop)
+
     def files(self, folder):
+        return self._list(folder, self.hadoop)
+
+    def files_with(self, keys, folder):
+        """The same with these keys, whatever the provider has."""
+        conf = self.jvm.org.apache.hadoop.conf.Configuration(self.hadoop)
+        conf.set("fs.s3a.impl.disable.cache", "true")
+        conf.set("fs.s3a.aws.credentials.provider", "org.apache.hadoop.fs.s3a.TemporaryAWSCredentialsProvider")
+        for name, value in zip(("access.key", "secret.key", "session.token"), keys, strict=True):
+            conf.set(f"fs.s3a.{name}", value)
+        return self._list(folder, conf)
+
+    def _list(self, folder, conf):
         path = self.jvm.org.apache.hadoop.fs.Path(folder)
-        return [status.getPath().getName() for status in path.getFileSystem(self.hadoop).listStatus(path)]
+        return [status.getPath().getName() for status in path.getFileSystem(conf).listStatus(path)]
+
+    def newcomer(self, user):
+        """Another user's Spark session in this JVM, with filesystems of its own."""
+        session = self.spark.newSession()
+        session.conf.set("fs.s3a.impl.disable.cache", "true")
+        session.conf.set("fs.s3a.lakepass.token.file", str(self.lake.token_file(user)))
+        return session
 
     def event_log(self, application):
         """All that the event log of an application says. It is complete when the application has ended."""

@@ -5,10 +5,7 @@ import threading
 import time
 
 import pytest
-from lake import POLL_INTERVAL, eventually, refused
-
-# What an operation of Spark may take on a busy machine, on top of the poll interval.
-OPERATION = 5
+from lake import OPERATION, POLL_INTERVAL, eventually, refused
 
 
 def rows(session, path):
@@ -203,8 +200,6 @@ def test_after_the_session(alice, lake):
 
 
 @pytest.fixture(scope="module")
-def bob(alice, lake):
+def bob(alice):
     """Another user in alice's JVM."""
-    session = alice.spark.newSession()
-    session.conf.set("fs.s3a.lakepass.token.file", str(lake.token_file("bob")))
-    return session
+    return alice.newcomer("bob")

@@ -2,7 +2,7 @@
 //!
 //! - What is passed on, in either direction, is listed here: paths, headers and the one cookie. Everything else stays here:
 //!   parameters of pages (`sts`, `sts_a`, `sts_s` would sign in, `cpb` would move the pages to another server), headers by which
-//!   MinIO can be talked past a condition (`Prefix`, `Delimiter`), the console's own way in and its links for everybody.
+//!   MinIO can be talked past a condition (`Prefix`, `Delimiter`, `CurrentTime`), the console's own way in and its links for everybody.
 //! - Bodies stream both ways, and are never kept.
 
 use std::time::Duration;

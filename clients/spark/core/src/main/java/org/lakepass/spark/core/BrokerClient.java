@@ -14,6 +14,7 @@ import java.security.cert.CertificateException;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.Optional;
+import java.util.StringJoiner;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
@@ -86,16 +87,17 @@ final class BrokerClient {
   }
 
   private URI address(long waitSeconds) {
-    StringBuilder address = new StringBuilder(settings.url().toString())
-        .append("/aws/container-credentials?duration_seconds=")
-        .append(settings.duration().toSeconds());
+    StringJoiner query = new StringJoiner("&");
+    if (settings.duration() != null) {
+      query.add("duration_seconds=" + settings.duration().toSeconds());
+    }
     if (settings.scope() != null) {
-      address.append("&scope=").append(URLEncoder.encode(settings.scope(), StandardCharsets.UTF_8));
+      query.add("scope=" + URLEncoder.encode(settings.scope(), StandardCharsets.UTF_8));
     }
     if (waitSeconds > 0) {
-      address.append("&wait=").append(waitSeconds);
+      query.add("wait=" + waitSeconds);
     }
-    return URI.create(address.toString());
+    return URI.create(settings.url() + "/aws/container-credentials?" + query);
   }
 
   private HttpResponse<byte[]> send(HttpRequest request, Duration limit) throws LakepassException, InterruptedException {
@@ -132,7 +134,7 @@ final class BrokerClient {
     String explained = "HTTP " + status + (said.isEmpty() ? "" : ": " + said);
     if (status == 401) {
       return LakepassException.refused("Lakepass at " + settings.url() + " does not accept the token from " + settings.token()
-          + " (" + explained + "). It has expired or was revoked: get a new one at " + settings.loginUrl() + " and "
+          + " (" + explained + "). It has expired or was revoked: " + settings.howToLogIn() + " and "
           + settings.token().howToReplace() + ".");
     }
     if (status == 403) {

@@ -21,7 +21,6 @@ public final class Settings {
   /** What all our Hadoop settings begin with. */
   public static final String PREFIX = "fs.s3a.lakepass.";
 
-  static final Duration DEFAULT_DURATION = Duration.ofHours(1);
   static final Duration MIN_DURATION = Duration.ofSeconds(900);
   static final Duration DEFAULT_POLL_INTERVAL = Duration.ofSeconds(20);
   static final Duration MIN_POLL_INTERVAL = Duration.ofSeconds(1);
@@ -59,16 +58,14 @@ public final class Settings {
     if (url == null) {
       throw new IllegalArgumentException("Set " + PREFIX + "url to the address of the Lakepass broker.");
     }
-    URI broker = brokerUrl(url);
-    String loginUrl = first(bucket, "login.url", setting);
     return new Settings(
-        broker,
+        brokerUrl(url),
         tokenSource(bucket, setting, secret),
         first(bucket, "scope", setting),
-        duration("duration", first(bucket, "duration", setting), DEFAULT_DURATION, MIN_DURATION, Duration.ofDays(7)),
+        duration("duration", first(bucket, "duration", setting), null, MIN_DURATION, Duration.ofDays(7)),
         duration("poll.interval", first(bucket, "poll.interval", setting), DEFAULT_POLL_INTERVAL, MIN_POLL_INTERVAL,
             MAX_POLL_INTERVAL),
-        loginUrl == null ? broker + "/" : loginUrl);
+        first(bucket, "login.url", setting));
   }
 
   URI url() {
@@ -84,6 +81,7 @@ public final class Settings {
     return scope;
   }
 
+  /** {@code null} for the broker's default. */
   Duration duration() {
     return duration;
   }
@@ -92,9 +90,11 @@ public final class Settings {
     return pollInterval;
   }
 
-  /** Where a person gets a new token. */
-  String loginUrl() {
-    return loginUrl;
+  /** How a person gets a new token: the middle of a sentence. */
+  String howToLogIn() {
+    return loginUrl == null
+        ? "log in again where it came from (" + PREFIX + "login.url can say where that is)"
+        : "get a new one at " + loginUrl;
   }
 
   boolean sendsTokenInTheClear() {
@@ -112,9 +112,9 @@ public final class Settings {
     return url.equals(that.url)
         && token.equals(that.token)
         && Objects.equals(scope, that.scope)
-        && duration.equals(that.duration)
+        && Objects.equals(duration, that.duration)
         && pollInterval.equals(that.pollInterval)
-        && loginUrl.equals(that.loginUrl);
+        && Objects.equals(loginUrl, that.loginUrl);
   }
 
   @Override
@@ -124,7 +124,7 @@ public final class Settings {
 
   @Override
   public String toString() {
-    return url + ", token from " + token + ", scope " + (scope == null ? "granted" : scope);
+    return url + ", token from " + token + ", scope " + (scope == null ? "the broker's" : scope);
   }
 
   private static String first(String bucket, String name, UnaryOperator<String> setting) {

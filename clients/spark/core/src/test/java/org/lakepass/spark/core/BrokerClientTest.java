@@ -14,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.Map;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -77,6 +78,13 @@ class BrokerClientTest {
     assertEquals("900", question.query.get("duration_seconds"));
     assertEquals(scope.replace(' ', '+'), question.query.get("scope"));
     assertNull(question.query.get("wait"), "nothing to wait for without keys in hand");
+  }
+
+  @Test
+  void whatIsNotSetIsTheBrokersToChoose() throws Exception {
+    Settings settings = Settings.read(null, Map.of("fs.s3a.lakepass.url", broker.url())::get, Map.of("fs.s3a.lakepass.token", TOKEN)::get);
+    new BrokerClient(settings).ask(null, Duration.ZERO);
+    assertEquals(Map.of(), broker.questions.get(0).query);
   }
 
   @Test

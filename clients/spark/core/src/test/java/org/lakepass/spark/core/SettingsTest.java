@@ -34,9 +34,10 @@ class SettingsTest {
     Settings settings = read("fs.s3a.lakepass.token", "T");
     assertEquals("T", settings.token().read());
     assertNull(settings.scope());
-    assertEquals(Duration.ofHours(1), settings.duration());
+    assertNull(settings.duration());
     assertEquals(Duration.ofSeconds(20), settings.pollInterval());
-    assertEquals("https://broker.test/", settings.loginUrl());
+    assertTrue(settings.toString().contains("scope the broker's"), settings.toString());
+    assertTrue(settings.howToLogIn().contains("fs.s3a.lakepass.login.url"), settings.howToLogIn());
   }
 
   @Test
