@@ -8,6 +8,7 @@ use axum::{
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use utoipa::ToSchema;
+use zeroize::Zeroizing;
 
 use super::{
     Problem, Shared,
@@ -27,9 +28,11 @@ pub struct LakeKeyBody {
     username: String,
     access_key: String,
     /// In this answer only.
-    secret_key: String,
+    #[schema(value_type = String)]
+    secret_key: Zeroizing<String>,
     home: Vec<String>,
     groups: Vec<String>,
+    #[schema(value_type = BTreeMap<String, String>)]
     spark: SparkSettings,
 }
 
@@ -104,7 +107,7 @@ pub async fn issue(State(app): Shared, Caller(actor): Caller, Name(user): Name<U
     let body = LakeKeyBody {
         username: user.to_string(),
         access_key: key.access_key.clone(),
-        secret_key: secret.to_owned(),
+        secret_key: secret.to_owned().into(),
         groups: view.groups.iter().map(|(group, _)| group.to_string()).collect(),
         spark: spark::with_lake_key(&app.s3_endpoint, home.first(), &key.access_key, secret),
         home,

@@ -102,8 +102,8 @@ struct AssumedRoleUser {
 #[serde(rename_all = "PascalCase")]
 struct Credentials {
     access_key_id: String,
-    secret_access_key: String,
-    session_token: String,
+    secret_access_key: Zeroizing<String>,
+    session_token: Zeroizing<String>,
     expiration: String,
 }
 
@@ -284,8 +284,8 @@ impl Assumed {
             },
             credentials: Credentials {
                 access_key_id: keys.access_key_id.clone(),
-                secret_access_key: keys.secret_access_key.expose_secret().to_owned(),
-                session_token: keys.session_token.expose_secret().to_owned(),
+                secret_access_key: keys.secret_access_key.expose_secret().to_owned().into(),
+                session_token: keys.session_token.expose_secret().to_owned().into(),
                 expiration: keys.expires_at.to_string(),
             },
         }
