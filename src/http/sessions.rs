@@ -91,7 +91,7 @@ struct SessionLine {
 
 /// Issues session keys for the token's user.
 #[utoipa::path(post, path = "/sessions", request_body = Option<SessionBody>, responses(
-    (status = 200, body = SessionKeysBody), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 200, body = SessionKeysBody), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn issue(
     State(app): Shared,
@@ -120,7 +120,7 @@ pub async fn issue(
 
 /// The sessions of the token's user that are not over.
 #[utoipa::path(get, path = "/sessions", responses(
-    (status = 200, body = SessionList), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 200, body = SessionList), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn list(State(app): Shared, Caller(actor): Caller) -> Result<Json<SessionList>, Problem> {
     let sessions = app.broker.sessions(&actor.username).await?.into_iter().map(|key| SessionLine {
@@ -132,7 +132,7 @@ pub async fn list(State(app): Shared, Caller(actor): Caller) -> Result<Json<Sess
 
 /// Ends all sessions of the token's user at once. Lake keys stay.
 #[utoipa::path(delete, path = "/sessions", responses(
-    (status = 204), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 204), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn revoke(State(app): Shared, Caller(actor): Caller) -> Result<StatusCode, Problem> {
     let (broker, by) = (app.broker.clone(), actor.clone());

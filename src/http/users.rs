@@ -86,7 +86,7 @@ struct GivenBody {
 
 /// Creates what is missing of the user, and issues their lake key. An earlier one stops working.
 #[utoipa::path(post, path = "/users/{user}", params(("user" = String, Path)), responses(
-    (status = 200, body = LakeKeyBody), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 200, body = LakeKeyBody), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn issue(State(app): Shared, Caller(actor): Caller, Name(user): Name<Username>) -> Result<Response, Problem> {
     let (broker, by, of) = (app.broker.clone(), actor.clone(), user.clone());
@@ -117,7 +117,7 @@ pub async fn issue(State(app): Shared, Caller(actor): Caller, Name(user): Name<U
 
 /// What is the user's, and what they share.
 #[utoipa::path(get, path = "/users/{user}", params(("user" = String, Path)), responses(
-    (status = 200, body = UserBody), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 200, body = UserBody), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn show(
     State(app): Shared,
@@ -130,7 +130,7 @@ pub async fn show(
 
 /// The same of the token's user.
 #[utoipa::path(get, path = "/me", responses(
-    (status = 200, body = UserBody), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 200, body = UserBody), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn me(State(app): Shared, Caller(actor): Caller) -> Result<Json<UserBody>, Problem> {
     app.broker.ensure_user(&actor.username).await?;

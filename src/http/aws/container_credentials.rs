@@ -64,7 +64,7 @@ pub struct ContainerError {
     ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the keys that you have"),
 ), responses(
     (status = 200, body = ContainerCredentials), (status = 304, description = "The keys that you have are still the ones"),
-    (status = "4XX", body = ContainerError), (status = 503, body = ContainerError),
+    (status = "4XX", body = ContainerError), (status = "5XX", body = ContainerError),
 ))]
 pub async fn container_credentials(
     State(app): Shared,

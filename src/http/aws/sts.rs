@@ -149,7 +149,7 @@ struct Form(BTreeMap<String, Zeroizing<String>>);
 /// `AssumeRoleWithWebIdentity` and `GetCallerIdentity`, at `/` as well. The token is in the form; errors are XML as AWS spells them.
 #[utoipa::path(post, path = "/sts", security(()), request_body(content = StsForm, content_type = "application/x-www-form-urlencoded"), responses(
     (status = 200, body = String, content_type = "text/xml"), (status = "4XX", body = String, content_type = "text/xml"),
-    (status = 503, body = String, content_type = "text/xml"),
+    (status = "5XX", body = String, content_type = "text/xml"),
 ))]
 pub async fn sts(
     State(app): Shared,
