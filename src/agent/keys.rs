@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 /// Session keys, and until when they live.
 ///
@@ -23,8 +24,8 @@ pub struct Keys {
 #[serde(rename_all = "PascalCase")]
 struct Spelled {
     access_key_id: String,
-    secret_access_key: String,
-    token: String,
+    secret_access_key: Zeroizing<String>,
+    token: Zeroizing<String>,
     expiration: Timestamp,
 }
 
@@ -80,11 +81,11 @@ impl Keys {
 }
 
 impl From<Spelled> for Keys {
-    fn from(keys: Spelled) -> Self {
+    fn from(mut keys: Spelled) -> Self {
         Self {
             access_key_id: keys.access_key_id,
-            secret_access_key: SecretString::from(keys.secret_access_key),
-            session_token: SecretString::from(keys.token),
+            secret_access_key: SecretString::from(std::mem::take(&mut *keys.secret_access_key)),
+            session_token: SecretString::from(std::mem::take(&mut *keys.token)),
             expires_at: keys.expiration,
         }
     }

@@ -61,7 +61,7 @@ pub struct RevokeParams {
 
 /// The users, page by page.
 #[utoipa::path(get, path = "/admin/users", params(PageParams), responses(
-    (status = 200, body = UserPageBody), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 200, body = UserPageBody), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn list(
     State(app): Shared,
@@ -82,7 +82,7 @@ pub async fn list(
 
 /// Deletes a user. Their data stays, unless it is to be purged.
 #[utoipa::path(delete, path = "/admin/users/{user}", params(("user" = String, Path), DeleteParams), responses(
-    (status = 204), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 204), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn delete(
     State(app): Shared,
@@ -98,7 +98,7 @@ pub async fn delete(
 
 /// Disables a user: their sessions and lake keys stop working at once, until they are enabled again.
 #[utoipa::path(post, path = "/admin/users/{user}/disable", params(("user" = String, Path)), responses(
-    (status = 204), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 204), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn disable(
     State(app): Shared,
@@ -110,7 +110,7 @@ pub async fn disable(
 
 /// Enables a user again.
 #[utoipa::path(post, path = "/admin/users/{user}/enable", params(("user" = String, Path)), responses(
-    (status = 204), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 204), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn enable(
     State(app): Shared,
@@ -122,7 +122,7 @@ pub async fn enable(
 
 /// Ends all sessions of a user at once; lake keys too, if asked.
 #[utoipa::path(delete, path = "/admin/users/{user}/sessions", params(("user" = String, Path), RevokeParams), responses(
-    (status = 204), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 204), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn revoke(
     State(app): Shared,

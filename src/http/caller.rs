@@ -70,7 +70,10 @@ pub(super) async fn identify(app: &App, token: &Token, from: Source) -> Result<I
     let answer = app.authenticator.authenticate_from(token, app.clock.now(), from.0).await;
     match &answer {
         Ok(validated) => note_caller((&validated.identity).into()),
-        Err(AuthError::RolesMissing { user, .. } | AuthError::MfaMissing { user }) => {
+        // As often as a user may ask, and no oftener: anybody may have a token, and could fill the disk.
+        Err(AuthError::RolesMissing { user, .. } | AuthError::MfaMissing { user })
+            if app.broker.admit(user).await.is_ok() =>
+        {
             note_caller(Actor::User { user: user.clone(), admin: false });
         }
         Err(_) => {}

@@ -55,7 +55,7 @@ struct RepairLine {
 
 /// What differs between the ledger and MinIO.
 #[utoipa::path(get, path = "/admin/drift", responses(
-    (status = 200, body = DriftBody), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 200, body = DriftBody), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn show(State(app): Shared, Caller(actor): Caller) -> Result<Json<DriftBody>, Problem> {
     let drift = app.broker.drift_for(&actor).await?;
@@ -68,7 +68,7 @@ pub async fn show(State(app): Shared, Caller(actor): Caller) -> Result<Json<Drif
 
 /// Repairs what differs, and says what became of each.
 #[utoipa::path(post, path = "/admin/reconcile", request_body = Option<ReconcileBody>, responses(
-    (status = 200, body = ReconciledBody), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 200, body = ReconciledBody), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn reconcile(
     State(app): Shared,

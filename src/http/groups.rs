@@ -82,7 +82,7 @@ pub struct GroupPageBody {
 
 /// Who is in the group, and what it has. For members.
 #[utoipa::path(get, path = "/groups/{group}", params(("group" = String, Path)), responses(
-    (status = 200, body = GroupBody), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 200, body = GroupBody), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn show(
     State(app): Shared,
@@ -95,7 +95,7 @@ pub async fn show(
 
 /// Makes a group (administrators) or changes it (its stewards as well).
 #[utoipa::path(post, path = "/groups/{group}", params(("group" = String, Path)), request_body = Option<GroupChangeBody>, responses(
-    (status = 200, body = GroupBody), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 200, body = GroupBody), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn change(
     State(app): Shared,
@@ -126,7 +126,7 @@ pub async fn change(
 
 /// The groups, page by page.
 #[utoipa::path(get, path = "/admin/groups", params(PageParams), responses(
-    (status = 200, body = GroupPageBody), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 200, body = GroupPageBody), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn list(
     State(app): Shared,
@@ -139,7 +139,7 @@ pub async fn list(
 
 /// Deletes a group. The data in its workspace stays, unless it is to be purged.
 #[utoipa::path(delete, path = "/admin/groups/{group}", params(("group" = String, Path), DeleteParams), responses(
-    (status = 204), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 204), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn delete(
     State(app): Shared,

@@ -89,7 +89,9 @@ struct BearerToken;
 impl utoipa::Modify for BearerToken {
     fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
         use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A KBase token, or a JWT"));
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("A KBase token, or a JWT; taken without `Bearer` before it as well"));
         api.components.get_or_insert_default().add_security_scheme("token", SecurityScheme::Http(scheme.build()));
     }
 }

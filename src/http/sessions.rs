@@ -11,6 +11,7 @@ use axum::{
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use zeroize::Zeroizing;
 
 use super::{
     Problem, Shared,
@@ -57,13 +58,16 @@ pub struct ScopePath {
 #[derive(Serialize, ToSchema)]
 pub struct SessionKeysBody {
     access_key_id: String,
-    secret_access_key: String,
-    session_token: String,
+    #[schema(value_type = String)]
+    secret_access_key: Zeroizing<String>,
+    #[schema(value_type = String)]
+    session_token: Zeroizing<String>,
     /// RFC 3339
     expiration: String,
     username: String,
     session_policy: SessionPolicyBody,
     /// Settings for Spark, ready to paste.
+    #[schema(value_type = BTreeMap<String, String>)]
     spark: SparkSettings,
 }
 
@@ -87,7 +91,7 @@ struct SessionLine {
 
 /// Issues session keys for the token's user.
 #[utoipa::path(post, path = "/sessions", request_body = Option<SessionBody>, responses(
-    (status = 200, body = SessionKeysBody), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 200, body = SessionKeysBody), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn issue(
     State(app): Shared,
@@ -104,8 +108,8 @@ pub async fn issue(
     let home = app.broker.lake().home(&actor.username).first().map(|path| path.url(bucket));
     let body = SessionKeysBody {
         access_key_id: keys.access_key_id.clone(),
-        secret_access_key: keys.secret_access_key.expose_secret().to_owned(),
-        session_token: keys.session_token.expose_secret().to_owned(),
+        secret_access_key: keys.secret_access_key.expose_secret().to_owned().into(),
+        session_token: keys.session_token.expose_secret().to_owned().into(),
         expiration: keys.expires_at.to_string(),
         username: actor.username.to_string(),
         session_policy: SessionPolicyBody { exact: issued.policy.exact, bytes: issued.policy.bytes },
@@ -116,7 +120,7 @@ pub async fn issue(
 
 /// The sessions of the token's user that are not over.
 #[utoipa::path(get, path = "/sessions", responses(
-    (status = 200, body = SessionList), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 200, body = SessionList), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn list(State(app): Shared, Caller(actor): Caller) -> Result<Json<SessionList>, Problem> {
     let sessions = app.broker.sessions(&actor.username).await?.into_iter().map(|key| SessionLine {
@@ -128,7 +132,7 @@ pub async fn list(State(app): Shared, Caller(actor): Caller) -> Result<Json<Sess
 
 /// Ends all sessions of the token's user at once. Lake keys stay.
 #[utoipa::path(delete, path = "/sessions", responses(
-    (status = 204), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 204), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn revoke(State(app): Shared, Caller(actor): Caller) -> Result<StatusCode, Problem> {
     let (broker, by) = (app.broker.clone(), actor.clone());

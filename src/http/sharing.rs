@@ -101,7 +101,7 @@ struct AccessLine {
 /// Shares a folder of the user's (or of a group that they are a steward of) with users and groups.
 #[utoipa::path(post, path = "/users/{user}/share", params(("user" = String, Path)), request_body = ShareBody, responses(
     (status = 200, body = ResultsBody), (status = 207, body = ResultsBody, description = "Some failed"),
-    (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn share(
     State(app): Shared,
@@ -123,7 +123,7 @@ pub async fn share(
 /// Takes back what was shared on exactly this folder, and says what is still open.
 #[utoipa::path(post, path = "/users/{user}/unshare", params(("user" = String, Path)), request_body = UnshareBody, responses(
     (status = 200, body = ResultsBody), (status = 207, body = ResultsBody, description = "Some failed"),
-    (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn unshare(
     State(app): Shared,
@@ -143,7 +143,7 @@ pub async fn unshare(
 
 /// Who can reach a folder or something in it, and why.
 #[utoipa::path(get, path = "/access", params(PathParam), responses(
-    (status = 200, body = AccessBody), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 200, body = AccessBody), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn access(
     State(app): Shared,

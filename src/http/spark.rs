@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use secrecy::ExposeSecret;
+use zeroize::Zeroizing;
 
 use crate::minio::SessionKeys;
 
 /// Names and values as `spark-defaults.conf` has them.
-pub type SparkSettings = BTreeMap<String, String>;
+pub type SparkSettings = BTreeMap<String, Zeroizing<String>>;
 
 pub fn with_session_keys(endpoint: &str, warehouse: Option<&String>, keys: &SessionKeys) -> SparkSettings {
     let secrets = [
@@ -32,6 +33,6 @@ fn settings(endpoint: &str, warehouse: Option<&String>, secrets: &[(&str, &str)]
     let ssl = endpoint.starts_with("https").to_string();
     let place = [("endpoint", endpoint), ("path.style.access", "true"), ("connection.ssl.enabled", &ssl)];
     let s3a = place.iter().chain(secrets);
-    let s3a = s3a.map(|(key, value)| (format!("spark.hadoop.fs.s3a.{key}"), (*value).to_owned()));
-    s3a.chain(warehouse.map(|url| ("spark.sql.warehouse.dir".to_owned(), url.clone()))).collect()
+    let s3a = s3a.map(|(key, value)| (format!("spark.hadoop.fs.s3a.{key}"), (*value).to_owned().into()));
+    s3a.chain(warehouse.map(|url| ("spark.sql.warehouse.dir".to_owned(), url.clone().into()))).collect()
 }

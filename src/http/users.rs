@@ -8,6 +8,7 @@ use axum::{
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use utoipa::ToSchema;
+use zeroize::Zeroizing;
 
 use super::{
     Problem, Shared,
@@ -27,9 +28,11 @@ pub struct LakeKeyBody {
     username: String,
     access_key: String,
     /// In this answer only.
-    secret_key: String,
+    #[schema(value_type = String)]
+    secret_key: Zeroizing<String>,
     home: Vec<String>,
     groups: Vec<String>,
+    #[schema(value_type = BTreeMap<String, String>)]
     spark: SparkSettings,
 }
 
@@ -83,7 +86,7 @@ struct GivenBody {
 
 /// Creates what is missing of the user, and issues their lake key. An earlier one stops working.
 #[utoipa::path(post, path = "/users/{user}", params(("user" = String, Path)), responses(
-    (status = 200, body = LakeKeyBody), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 200, body = LakeKeyBody), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn issue(State(app): Shared, Caller(actor): Caller, Name(user): Name<Username>) -> Result<Response, Problem> {
     let (broker, by, of) = (app.broker.clone(), actor.clone(), user.clone());
@@ -104,7 +107,7 @@ pub async fn issue(State(app): Shared, Caller(actor): Caller, Name(user): Name<U
     let body = LakeKeyBody {
         username: user.to_string(),
         access_key: key.access_key.clone(),
-        secret_key: secret.to_owned(),
+        secret_key: secret.to_owned().into(),
         groups: view.groups.iter().map(|(group, _)| group.to_string()).collect(),
         spark: spark::with_lake_key(&app.s3_endpoint, home.first(), &key.access_key, secret),
         home,
@@ -114,7 +117,7 @@ pub async fn issue(State(app): Shared, Caller(actor): Caller, Name(user): Name<U
 
 /// What is the user's, and what they share.
 #[utoipa::path(get, path = "/users/{user}", params(("user" = String, Path)), responses(
-    (status = 200, body = UserBody), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 200, body = UserBody), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn show(
     State(app): Shared,
@@ -127,7 +130,7 @@ pub async fn show(
 
 /// The same of the token's user.
 #[utoipa::path(get, path = "/me", responses(
-    (status = 200, body = UserBody), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 200, body = UserBody), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn me(State(app): Shared, Caller(actor): Caller) -> Result<Json<UserBody>, Problem> {
     app.broker.ensure_user(&actor.username).await?;

@@ -228,6 +228,21 @@ async fn who_is_recognised_and_refused_is_on_record() {
     assert_eq!((&lines(&file).pop().unwrap()["result"], lines(&file).len()), (&json!("failed"), 8));
 }
 
+/// Anybody may have a token of the auth service, and could fill the disk with being refused.
+#[tokio::test]
+async fn who_is_refused_gets_no_more_lines_than_they_may_ask() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.jsonl");
+    let settings = [("LAKEPASS_AUDIT", file.to_str().unwrap()), ("LAKEPASS_USER_REQUESTS", "5")];
+    let world = World::on(shared_minio(), &settings).await;
+    let mallory = world.stranger("mallory", &[]);
+    for _ in 0..20 {
+        assert_eq!(world.get(&mallory, "/me").await.status, 403);
+    }
+    // One more comes free every 12 seconds.
+    assert!((1..=7).contains(&lines(&file).len()), "{}", lines(&file).len());
+}
+
 #[tokio::test]
 async fn lines_are_all_that_is_on_stdout() {
     let world = World::new().await;

@@ -229,13 +229,29 @@ async fn the_auth_service_stops_and_comes_back() {
     is_back(&world, &unknown).await;
 }
 
-/// Eighty ask while a service hangs, and again when it is back: so many of their requests reach it at once, and no more.
+/// Each asks until there is an answer, as they are told to.
+async fn until_all_are_served(world: &World, herd: &[Person], method: Method, path: &str) {
+    let mut waiting: Vec<&Person> = herd.iter().collect();
+    for _ in 0..20 {
+        let answers = waiting.iter().map(|person| in_time(world, person, method.clone(), path));
+        let answers = join_all(answers).await;
+        waiting = waiting.into_iter().zip(answers).filter(|(_, status)| *status != 200).map(|(who, _)| who).collect();
+    }
+    assert!(waiting.is_empty(), "{} of them were not served", waiting.len());
+}
+
+/// Eighty ask while a service hangs, and again when it is back: so many of their requests reach it at once and in all, and no
+/// more.
 #[tokio::test(flavor = "multi_thread")]
 async fn there_is_no_herd_when_minio_is_back() {
     let way = FaultyWay::to(shared_minio().address).await;
     let settings = [SOON, ("LAKEPASS_MINIO_URL", way.url.as_str()), ("LAKEPASS_MINIO_CALLS", "4")];
     let world = World::on(shared_minio(), &settings).await;
     let herd: Vec<Person> = (0..80).map(|i| world.stranger(&format!("herd{i}"), &["BERDL_USER"])).collect();
+    let calm = world.stranger("calm", &["BERDL_USER"]);
+    let before = way.requests();
+    assert_eq!(in_time(&world, &calm, Method::POST, "/sessions").await, 200);
+    let calm = way.requests() - before;
     way.set(Fault::Hanging);
     let (before, _) = (way.requests(), way.most_at_once());
     join_all(herd.iter().map(|person| is_an_outage(&world, person, Method::POST, "/sessions"))).await;
@@ -245,13 +261,10 @@ async fn there_is_no_herd_when_minio_is_back() {
     way.set(Fault::None);
     tokio::time::sleep(SECOND / 2).await;
     assert_eq!(way.requests() - before, 0, "nothing was left over");
-    let mut waiting: Vec<&Person> = herd.iter().collect();
-    for _ in 0..20 {
-        let answers = waiting.iter().map(|person| in_time(&world, person, Method::POST, "/sessions"));
-        let answers = join_all(answers).await;
-        waiting = waiting.into_iter().zip(answers).filter(|(_, status)| *status != 200).map(|(who, _)| who).collect();
-    }
-    assert!(waiting.is_empty(), "{} of them got no keys", waiting.len());
+    until_all_are_served(&world, &herd, Method::POST, "/sessions").await;
+    // Who is refused in the middle of it begins anew later; what is made by then stays. Measured: 1.4 times what it takes.
+    let all = way.requests() - before;
+    assert!(all <= 80 * 3 * calm, "{all} requests, and it takes {calm} for one");
     let most = way.most_at_once();
     assert!(most <= 4, "{most} at once");
 }
@@ -267,9 +280,11 @@ async fn there_is_no_herd_when_the_auth_service_is_back() {
     join_all(herd.iter().map(|person| is_an_outage(&world, person, Method::GET, "/sessions"))).await;
     // Each token is asked about at two addresses.
     assert!(way.requests() <= 8 && way.most_at_once() <= 8, "{} requests reached it", way.requests());
+    let before = way.requests();
     way.set(Fault::None);
-    let answers = join_all(herd.iter().map(|person| in_time(&world, person, Method::GET, "/sessions"))).await;
-    assert!(answers.contains(&200));
+    until_all_are_served(&world, &herd, Method::GET, "/sessions").await;
+    let all = way.requests() - before;
+    assert!(all <= 2 * 80, "{all} requests: a token is asked about once, however often it is shown");
     let most = way.most_at_once();
     assert!(most <= 8, "{most} at once");
 }

@@ -13,6 +13,7 @@ use axum::{
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use zeroize::Zeroizing;
 
 use super::{parse_scope, record_given, session_request, shared_session};
 use crate::{
@@ -43,8 +44,10 @@ pub struct ContainerParams {
 #[serde(rename_all = "PascalCase")]
 pub struct ContainerCredentials {
     access_key_id: String,
-    secret_access_key: String,
-    token: String,
+    #[schema(value_type = String)]
+    secret_access_key: Zeroizing<String>,
+    #[schema(value_type = String)]
+    token: Zeroizing<String>,
     /// RFC 3339
     expiration: String,
 }
@@ -61,7 +64,7 @@ pub struct ContainerError {
     ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the keys that you have"),
 ), responses(
     (status = 200, body = ContainerCredentials), (status = 304, description = "The keys that you have are still the ones"),
-    (status = "4XX", body = ContainerError), (status = 503, body = ContainerError),
+    (status = "4XX", body = ContainerError), (status = "5XX", body = ContainerError),
 ))]
 pub async fn container_credentials(
     State(app): Shared,
@@ -133,8 +136,8 @@ impl ContainerCredentials {
         let keys = &session.issued.keys;
         Self {
             access_key_id: keys.access_key_id.clone(),
-            secret_access_key: keys.secret_access_key.expose_secret().to_owned(),
-            token: keys.session_token.expose_secret().to_owned(),
+            secret_access_key: keys.secret_access_key.expose_secret().to_owned().into(),
+            token: keys.session_token.expose_secret().to_owned().into(),
             expiration: keys.expires_at.to_string(),
         }
     }

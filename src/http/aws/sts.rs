@@ -102,8 +102,8 @@ struct AssumedRoleUser {
 #[serde(rename_all = "PascalCase")]
 struct Credentials {
     access_key_id: String,
-    secret_access_key: String,
-    session_token: String,
+    secret_access_key: Zeroizing<String>,
+    session_token: Zeroizing<String>,
     expiration: String,
 }
 
@@ -149,7 +149,7 @@ struct Form(BTreeMap<String, Zeroizing<String>>);
 /// `AssumeRoleWithWebIdentity` and `GetCallerIdentity`, at `/` as well. The token is in the form; errors are XML as AWS spells them.
 #[utoipa::path(post, path = "/sts", security(()), request_body(content = StsForm, content_type = "application/x-www-form-urlencoded"), responses(
     (status = 200, body = String, content_type = "text/xml"), (status = "4XX", body = String, content_type = "text/xml"),
-    (status = 503, body = String, content_type = "text/xml"),
+    (status = "5XX", body = String, content_type = "text/xml"),
 ))]
 pub async fn sts(
     State(app): Shared,
@@ -284,8 +284,8 @@ impl Assumed {
             },
             credentials: Credentials {
                 access_key_id: keys.access_key_id.clone(),
-                secret_access_key: keys.secret_access_key.expose_secret().to_owned(),
-                session_token: keys.session_token.expose_secret().to_owned(),
+                secret_access_key: keys.secret_access_key.expose_secret().to_owned().into(),
+                session_token: keys.session_token.expose_secret().to_owned().into(),
                 expiration: keys.expires_at.to_string(),
             },
         }

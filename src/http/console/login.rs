@@ -38,7 +38,7 @@ pub struct LoginForm {
 /// The token is in the `Authorization` header, or in the form that a page of our own sends.
 #[utoipa::path(post, path = "/console-login", security((), ("token" = [])),
     request_body(content = Option<LoginForm>, content_type = "application/x-www-form-urlencoded"), responses(
-    (status = 303, description = "Into the console, with its cookie"), (status = "4XX", body = Problem), (status = 503, body = Problem),
+    (status = 303, description = "Into the console, with its cookie"), (status = "4XX", body = Problem), (status = "5XX", body = Problem),
 ))]
 pub async fn login(
     State(app): Shared,

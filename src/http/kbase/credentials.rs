@@ -8,6 +8,7 @@ use axum::{
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use utoipa::ToSchema;
+use zeroize::Zeroizing;
 
 use super::{Settings, errors::ErrorResponse};
 use crate::{
@@ -21,9 +22,11 @@ use crate::{
 pub struct CredentialsResponse {
     username: String,
     access_key: String,
-    secret_key: String,
+    #[schema(value_type = String)]
+    secret_key: Zeroizing<String>,
     s3_access_key: String,
-    s3_secret_key: String,
+    #[schema(value_type = String)]
+    s3_secret_key: Zeroizing<String>,
     /// Empty: there is no catalog here. Later clients cannot read an answer without it.
     polaris_client_id: &'static str,
     polaris_client_secret: &'static str,
@@ -62,9 +65,9 @@ fn answer(user: &Username, key: &IssuedLakeKey) -> Response {
     let body = CredentialsResponse {
         username: user.to_string(),
         access_key: key.access_key.clone(),
-        secret_key: secret.to_owned(),
+        secret_key: secret.to_owned().into(),
         s3_access_key: key.access_key.clone(),
-        s3_secret_key: secret.to_owned(),
+        s3_secret_key: secret.to_owned().into(),
         polaris_client_id: "",
         polaris_client_secret: "",
     };
