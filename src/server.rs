@@ -16,7 +16,7 @@ use hyper_util::{
 };
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 use tower::ServiceExt;
 
@@ -46,6 +46,11 @@ pub struct Limits {
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
 
+/// One of the places for connections, while it is held. In the extensions of a request: what an upgrade goes on with is a
+/// connection still.
+#[derive(Clone)]
+pub struct Place(#[expect(dead_code, reason = "it is held")] Arc<(OwnedSemaphorePermit, OfAddress)>);
+
 /// Serves until `shutdown`, and then finishes what is under way, if that is soon.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: impl Future<Output = ()>) {
     let places = Arc::new(Semaphore::new(limits.connections));
@@ -73,15 +78,19 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
             count_refusal("connections of an address");
             continue;
         };
+        let Ok(place) = place else { break };
+        let place = Place(Arc::new((place, of_address)));
+        let of_request = place.clone();
         let service = router.clone().map_request(move |request: Request<hyper::body::Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Peer(peer));
+            request.extensions_mut().insert(of_request.clone());
             request
         });
         let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).with_upgrades();
         let mut ends = ends.clone();
         tokio::spawn(async move {
-            let _held = (place, of_address);
+            let _held = place;
             let mut connection = pin!(connection);
             // A caller may hang up at any time, and send anything.
             tokio::select! {

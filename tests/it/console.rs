@@ -14,7 +14,7 @@ use tokio::{
 };
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::path};
 
-use crate::support::{Person, World, shared_minio};
+use crate::support::{Person, World, eventually, shared_minio};
 
 /// A browser: it follows nothing by itself, so that each step is seen.
 struct Browser<'a> {
@@ -68,8 +68,8 @@ impl<'a> Browser<'a> {
         request.body(body.concat()).send().await.unwrap().status().as_u16()
     }
 
-    /// The first words of the console on a folder, over its WebSocket; or the status, if it opens none.
-    async fn listing(&self, origin: &str, prefix: &str) -> Result<String, u16> {
+    /// A WebSocket, with the head of its answer so far as there is one.
+    async fn socket(&self, origin: &str) -> (TcpStream, String) {
         let host = self.world.url.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(host).await.unwrap();
         let hello = format!(
@@ -77,10 +77,15 @@ impl<'a> Browser<'a> {
              upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
             self.cookie
         );
-        stream.write_all(hello.as_bytes()).await.unwrap();
+        stream.write_all(hello.as_bytes()).await.ok();
         let mut seen = Vec::new();
-        read_until(&mut stream, &mut seen, "\r\n\r\n").await;
-        let head = String::from_utf8_lossy(&seen).into_owned();
+        while !seen.ends_with(b"\r\n\r\n") && stream.read_buf(&mut seen).await.is_ok_and(|n| n > 0) {}
+        (stream, String::from_utf8_lossy(&seen).into_owned())
+    }
+
+    /// The first words of the console on a folder, over its WebSocket; or the status, if it opens none.
+    async fn listing(&self, origin: &str, prefix: &str) -> Result<String, u16> {
+        let (mut stream, head) = self.socket(origin).await;
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         if status != 101 {
             return Err(status);
@@ -92,7 +97,7 @@ impl<'a> Browser<'a> {
         let length = u16::try_from(ask.len()).unwrap().to_be_bytes();
         let frame = [&[0x81, 0x80 | 126][..], &length, &[0; 4], ask.as_bytes()].concat();
         stream.write_all(&frame).await.unwrap();
-        seen.clear();
+        let mut seen = Vec::new();
         read_until(&mut stream, &mut seen, "\"request_end\":true").await;
         Ok(String::from_utf8_lossy(&seen).into_owned())
     }
@@ -274,6 +279,24 @@ async fn nothing_gets_through_without_a_session_or_from_another_site() {
         (linked.status().as_u16(), linked.text().await.unwrap().contains("http-equiv=\"refresh\"")),
         (200, true)
     );
+}
+
+#[tokio::test]
+async fn a_websocket_is_a_connection() {
+    let world = World::on(shared_minio(), &[("LAKEPASS_CONNECTIONS", "12")]).await;
+    let browser = Browser::of(&world, &world.person("alice").await).await;
+    let mut open = Vec::new();
+    for _ in 0..8 {
+        let (stream, head) = browser.socket(&world.url).await;
+        open.extend(head.contains(" 101 ").then_some(stream));
+    }
+    // The half of all, of which the browser has some for its other requests.
+    assert!((3..=6).contains(&open.len()), "{}", open.len());
+    drop(open);
+    eventually("there are places again", Duration::from_secs(20), async || {
+        browser.socket(&world.url).await.1.contains(" 101 ")
+    })
+    .await;
 }
 
 #[tokio::test]

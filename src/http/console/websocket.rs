@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use url::Url;
 
 use super::{Console, begun, cookie::ConsoleToken, session::Session};
-use crate::http::Problem;
+use crate::{http::Problem, server::Place};
 
 /// How often it is seen whether the session still is one. MinIO refuses every listing without one by itself.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
@@ -56,8 +56,9 @@ pub(super) async fn open(
     response.headers_mut().extend(upgrade());
     let passed = FROM_CONSOLE.into_iter().filter_map(|name| Some((name.clone(), answer.headers().get(&name)?.clone())));
     response.headers_mut().extend(passed);
-    let watcher = console.clone();
+    let (watcher, place) = (console.clone(), request.extensions().get::<Place>().cloned());
     tokio::spawn(async move {
+        let _held = place;
         tokio::select! {
             () = join(request, answer) => {}
             () = until_over(&watcher, &token) => {}
