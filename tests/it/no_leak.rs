@@ -280,7 +280,7 @@ pub fn endings() -> Vec<Call> {
 pub struct Answer {
     asked: String,
     pub status: u16,
-    headers: HeaderMap,
+    pub headers: HeaderMap,
     pub text: String,
 }
 

@@ -2,6 +2,7 @@
 //! is well soon after they are back.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{
     faults::{Fault, FaultyWay, NONSENSE},
+    no_leak::{Broker, Who, calls, endings},
     support::{Person, World, eventually, minio_folder, shared_minio, start_minio_in},
 };
 
@@ -83,6 +85,10 @@ async fn first_keys(world: &World, who: &Person) -> Value {
     keys
 }
 
+async fn first_me(world: &World, who: &Person) {
+    eventually("they are recognised", 20 * SECOND, async || world.get(who, "/me").await.status == 200).await;
+}
+
 /// The session keys that were there before: the same ones, and before SDKs give up.
 async fn still_gives(world: &World, who: &Person, keys: &Value) {
     let started = Instant::now();
@@ -124,6 +130,50 @@ async fn minio_misbehaves_in_every_way() {
         still_gives(&world, &admin, &keys).await;
     });
     join_all(ways).await;
+}
+
+/// At every address there is, in whatever protocol.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_minio_every_address_says_so() {
+    let needs_none = [
+        "GET /healthz",
+        "GET /readyz",
+        "GET /openapi.json",
+        "GET /console",
+        "GET /workspaces/me/sql-warehouse-prefix",
+        "GET /workspaces/me/namespace-prefix",
+    ];
+    let may_take_longer = [
+        "POST /console-login",
+        "GET /admin/drift",
+        "POST /admin/reconcile",
+        "DELETE /admin/groups/{group}",
+        "DELETE /admin/users/{user}",
+    ];
+    for fault in [Fault::Closed, Fault::Hanging] {
+        let way = FaultyWay::to(shared_minio().address).await;
+        let world = World::on(shared_minio(), &[SOON, ("LAKEPASS_MINIO_URL", &way.url)]).await;
+        let (admin, alice) = (world.admin().await, world.person("alice").await);
+        world.members("KBase", &[("alice", "steward")], &[]).await;
+        for person in [&admin, &alice] {
+            first_me(&world, person).await;
+        }
+        let tokens = BTreeMap::from([(Who::Alice, alice.token.clone()), (Who::Admin, admin.token)]);
+        let broker = Broker { url: world.url.clone(), http: world.http.clone(), tokens };
+        way.set(fault);
+        let calls = calls(&world.bucket, &alice.token).into_iter().chain(endings());
+        let calls = calls.filter(|call| call.who != Who::Jwt && !needs_none.contains(&call.operation));
+        let asks = calls.map(async |call| {
+            let started = Instant::now();
+            let answer = broker.call(&call).await;
+            let (took, operation) = (started.elapsed(), call.operation);
+            assert_eq!(answer.status, 503, "{operation}: {}", answer.text);
+            assert!(answer.headers.contains_key("retry-after"), "{operation}");
+            let most = if may_take_longer.contains(&operation) { 30 } else { 3 };
+            assert!(took < most * SECOND, "{operation} took {took:?}");
+        });
+        assert!(join_all(asks).await.len() > 30);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

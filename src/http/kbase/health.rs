@@ -34,5 +34,9 @@ pub async fn health_check(State(app): Shared) -> Response {
     let (code, status) =
         if ready { (StatusCode::OK, "healthy") } else { (StatusCode::SERVICE_UNAVAILABLE, "unhealthy") };
     let database = DatabaseHealth { primary: ready, replica: ready, replica_enabled: false };
-    (code, Json(HealthResponse { status, database })).into_response()
+    let mut response = (code, Json(HealthResponse { status, database })).into_response();
+    if !ready {
+        response.headers_mut().insert("retry-after", 2.into());
+    }
+    response
 }
