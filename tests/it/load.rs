@@ -159,7 +159,7 @@ async fn floods_and_busy_users_leave_others_what_is_theirs() {
     let world = World::on(shared_minio(), &[]).await;
     let broker = Broker::start(&world).await;
     let users: Vec<Person> = (0..3).map(|i| world.stranger(&format!("other{i}"), &["BERDL_USER"])).collect();
-    let (busy, cluster) = (world.stranger("busy", &["BERDL_USER"]), world.stranger("cluster", &["BERDL_USER"]));
+    let (busy, cluster) = (world.person("busy").await, world.stranger("cluster", &["BERDL_USER"]));
     let client = client_at("127.0.0.2");
     let poll = |client: &Client| {
         let request = client.get(format!("{}{CREDENTIALS}?wait=1", broker.url));
