@@ -17,7 +17,7 @@ use lakepass::{
 use serde_json::{Value, json};
 
 use crate::{
-    drift::{minio, program},
+    drift::program,
     no_leak::{Broker, Call, Who, calls, endings},
     programs::{free_address, said, signal},
     support::{Answer, World, eventually, shared_minio},
@@ -44,7 +44,7 @@ async fn document(world: &World, path: &str) -> Value {
 async fn lose_user(world: &World, name: &str) {
     let document = document(world, &format!("users/{name}.json")).await;
     let user = document["session_user"]["user"].as_str().unwrap().to_owned();
-    minio(world).remove_user(&MinioUser::from(user)).await.unwrap();
+    world.minio().remove_user(&MinioUser::from(user)).await.unwrap();
 }
 
 fn request_id(answer: &Answer) -> &str {

@@ -5,9 +5,8 @@ use std::time::Duration;
 use lakepass::{
     broker::{Kind, Mended},
     dev::minio_server::MinioServer,
-    minio::{Inventory, Minio, MinioConfig},
+    minio::Inventory,
 };
-use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::{
@@ -146,15 +145,7 @@ pub fn program(world: &World, arguments: &[&str]) -> std::process::Command {
 
 /// Everything that a world's MinIO has.
 pub async fn everything(world: &World) -> Inventory {
-    minio(world).inventory().await.unwrap()
-}
-
-/// A world's MinIO, as root.
-pub fn minio(world: &World) -> Minio {
-    let root_password = SecretString::from("lakeroot-secret");
-    let url = world.minio_url.parse().unwrap();
-    let config = MinioConfig { url, root_user: "lakeroot".into(), root_password, derivation_key: None, calls: 64 };
-    Minio::new(config).unwrap()
+    world.minio().inventory().await.unwrap()
 }
 
 fn kinds(kinds: impl Iterator<Item = Kind>) -> Vec<&'static str> {

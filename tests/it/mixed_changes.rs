@@ -16,7 +16,7 @@ use lakepass::{
     broker::Mended,
     lake::{Access, Role},
     minio::{
-        GroupInfo, Minio, MinioConfig, MinioGroup, PREFIX, Status, canonical,
+        GroupInfo, MinioGroup, PREFIX, Status, canonical,
         ledger::{GroupDoc, UserDoc},
     },
 };
@@ -26,7 +26,6 @@ use rand::{
     seq::{IndexedRandom, SliceRandom},
 };
 use reqwest::Method;
-use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -321,7 +320,7 @@ async fn compare(world: &World, model: &Model) -> BTreeSet<String> {
     ledger.groups = groups.iter().map(|doc| doc.group.to_string()).collect();
     assert_eq!(ledger, *model, "the ledger and the model");
 
-    let mut minio = minio(world).inventory().await.unwrap();
+    let mut minio = world.minio().inventory().await.unwrap();
     minio.users.retain(|name, _| name.starts_with(PREFIX));
     minio.groups.retain(|name, _| name.starts_with(PREFIX));
     minio.policies.retain(|name, _| name.starts_with(PREFIX));
@@ -362,19 +361,6 @@ async fn compare(world: &World, model: &Model) -> BTreeSet<String> {
     }
     nobodys.retain(|name| !attached.contains(name));
     nobodys
-}
-
-/// MinIO as root.
-pub fn minio(world: &World) -> Minio {
-    let root = world.root();
-    let config = MinioConfig {
-        url: world.minio_url.parse().unwrap(),
-        root_user: root.access_key,
-        root_password: SecretString::from(root.secret_key),
-        derivation_key: None,
-        calls: 64,
-    };
-    Minio::new(config).unwrap()
 }
 
 fn names(list: &str) -> BTreeSet<String> {

@@ -22,7 +22,6 @@ use reqwest::{Method, RequestBuilder, header::HeaderMap};
 use serde_json::{Value, json};
 
 use crate::{
-    drift::minio,
     identity::issuer::{FakeIssuer, SigningKey},
     programs::{free_address, lakepass, signal},
     support::{CountingProxy, Keys, World, eventually, start_minio},
@@ -59,7 +58,7 @@ impl Secrets {
 
     /// The derived secret of each MinIO user of ours that there is now.
     async fn add_users(&mut self, world: &World) {
-        let users = minio(world).users().await.unwrap();
+        let users = world.minio().users().await.unwrap();
         let ours: Vec<&String> = users.keys().filter(|name| name.starts_with("lakepass-")).collect();
         assert!(!ours.is_empty());
         ours.into_iter().for_each(|name| self.add(&format!("the secret of {name}"), &derived_secret(name)));

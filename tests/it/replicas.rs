@@ -9,7 +9,7 @@ use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
 use crate::{
-    mixed_changes::{minio, mixed_changes},
+    mixed_changes::mixed_changes,
     support::{CountingProxy, Person, World, eventually, shared_minio, start_minio},
 };
 
@@ -117,7 +117,7 @@ async fn losses_are_noticed_whether_the_stream_is_there_or_not() {
 #[tokio::test]
 async fn the_notification_stream_tells_who_is_written() {
     let world = World::new().await;
-    let minio = minio(&world);
+    let minio = world.minio();
     world.person("alice").await;
     let hear = async {
         let mut events = minio.events(&world.ledger_bucket).await.unwrap();
@@ -230,14 +230,14 @@ async fn a_late_writer_leaves_no_policy_behind() {
 
 /// The policies at MinIO that are named for a user or group; nobody else in these tests has the name.
 async fn policies_of(world: &World, name: &str) -> BTreeSet<String> {
-    let policies = minio(world).inventory().await.unwrap().policies.into_keys();
+    let policies = world.minio().inventory().await.unwrap().policies.into_keys();
     policies.filter(|policy| policy.starts_with(&format!("lakepass-{name}-"))).collect()
 }
 
 #[tokio::test]
 async fn a_late_writer_does_not_bring_a_deleted_user_back() {
     let (slow, fast, mut proxy) = a_slow_and_a_fast_one().await;
-    let (admin, minio) = (fast.admin().await, minio(&fast));
+    let (admin, minio) = (fast.admin().await, fast.minio());
     let late = fast.stranger("latecomer", &["BERDL_USER"]);
     proxy.hold("admin/v3/add-user");
     let delete = async {
@@ -304,7 +304,7 @@ async fn an_end_that_broke_off_is_made_up_for() {
 #[tokio::test]
 async fn a_late_writer_does_not_bring_a_deleted_group_back() {
     let (slow, fast, mut proxy) = a_slow_and_a_fast_one().await;
-    let (admin, minio) = (fast.admin().await, minio(&fast));
+    let (admin, minio) = (fast.admin().await, fast.minio());
     proxy.hold("admin/v3/update-group-members");
     let delete = async {
         proxy.holds().await;

@@ -27,6 +27,7 @@ use lakepass::{
         minio_server::MinioServer,
     },
     identity::{Token, Username},
+    minio::{Minio, MinioConfig},
 };
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
@@ -386,6 +387,19 @@ impl World {
 
     pub fn root(&self) -> Keys {
         Keys { access_key: "lakeroot".into(), secret_key: "lakeroot-secret".into(), session_token: None }
+    }
+
+    /// MinIO as root.
+    pub fn minio(&self) -> Minio {
+        let root = self.root();
+        let config = MinioConfig {
+            url: self.minio_url.parse().unwrap(),
+            root_user: root.access_key,
+            root_password: SecretString::from(root.secret_key),
+            derivation_key: None,
+            calls: 64,
+        };
+        Minio::new(config).unwrap()
     }
 
     /// Puts an object as root, for others to find.
