@@ -78,7 +78,7 @@ async fn remove_ended(broker: &broker::Broker) {
         if let Err(error) = broker.remove_ended_grants().await {
             tracing::warn!(%error, "grants that have ended cannot be removed yet");
         }
-        if let Err(error) = broker.take_off_ended_lake_keys().await {
+        if let Err(error) = broker.remove_ended_lake_keys().await {
             tracing::warn!(%error, "lake keys that have ended cannot be removed yet");
         }
         tokio::time::sleep(TEND_EVERY).await;

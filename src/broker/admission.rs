@@ -56,7 +56,7 @@ impl Broker {
     }
 
     /// Counts something that asks MinIO for the user.
-    pub(super) fn count(&self, user: &Username) -> Result<(), Error> {
+    pub fn count(&self, user: &Username) -> Result<(), Error> {
         self.admission.requests.take(user.clone(), Instant::now()).map_err(|retry_after| {
             count_refusal("user's requests");
             Error::TooMany { retry_after }

@@ -92,24 +92,29 @@ impl Broker {
         }
         if run == Run::Real {
             self.complete_hints().await?;
-            for parsed in &parsed {
-                match parsed {
-                    Parsed::User(doc) => self.settle_user(&doc.username, Secret::Trust).await.map(|_| ())?,
-                    Parsed::Group(doc) => self.settle_group(&doc.group, None).await?,
-                    Parsed::Lake(_) => {}
-                }
-            }
-            // Membership is set where its members are.
-            if parsed.iter().any(|parsed| matches!(parsed, Parsed::Group(_))) {
-                let everybody = self.everybody().await?;
-                let users = everybody.iter().filter_map(|principal| match principal {
-                    Principal::User(user) => Some(user),
-                    Principal::Group(_) => None,
-                });
-                all(users.map(async |user| if_readable(self.settle_user(user, Secret::Trust).await))).await?;
-            }
+            self.settle_restored(&parsed).await?;
         }
         Ok(restored)
+    }
+
+    async fn settle_restored(&self, parsed: &[Parsed]) -> Result<(), Error> {
+        let (mut users, mut groups) = (BTreeSet::new(), Vec::new());
+        for parsed in parsed {
+            match parsed {
+                Parsed::User(doc) => {
+                    users.insert(doc.username.clone());
+                }
+                Parsed::Group(doc) => groups.push(&doc.group),
+                Parsed::Lake(_) => {}
+            }
+        }
+        // Membership is set where its members are: anybody may be one, or have been.
+        if !groups.is_empty() {
+            users.extend(self.everybody().await?.iter().filter_map(Principal::user).cloned());
+        }
+        all(groups.into_iter().map(|group| self.settle_group(group, None))).await?;
+        all(users.iter().map(async |user| if_readable(self.settle_user(user, Secret::Trust).await))).await?;
+        Ok(())
     }
 
     async fn put_back<D: Document>(
@@ -140,11 +145,20 @@ impl Broker {
             self.ledger.replace(&(), LakeDoc::default()).await?;
         }
         let everybody = self.everybody().await?;
+        let mut expiring = BTreeSet::new();
         for principal in &everybody {
-            if self.has_what_ends(principal).await? {
-                self.note_in_lake(|doc| doc.expiring.extend([principal.clone()])).await?;
+            let (grants, keys) = match principal {
+                Principal::User(user) => if_readable(self.ledger.read::<UserDoc>(user).await)?
+                    .flatten()
+                    .map(|doc| (doc.grants, doc.lake_keys)),
+                Principal::Group(group) => if_readable(self.ledger.read::<GroupDoc>(group).await)?
+                    .flatten()
+                    .map(|doc| (doc.grants, Vec::new())),
             }
-            let grants = if_readable(self.grants_of(principal).await)?.flatten().unwrap_or_default();
+            .unwrap_or_default();
+            if grants.values().any(|grant| grant.expires_at.is_some()) || keys.iter().any(|key| key.ends_at.is_some()) {
+                expiring.insert(principal.clone());
+            }
             for path in grants.keys() {
                 let life = match self.lake.owner(path) {
                     Owner::User(user) => if_readable(self.ledger.read::<UserDoc>(&user).await)?
@@ -160,11 +174,10 @@ impl Broker {
                 }
             }
         }
-        let groups = everybody.iter().filter_map(|principal| match principal {
-            Principal::Group(group) => Some(group),
-            Principal::User(_) => None,
-        });
-        for group in groups {
+        if !expiring.is_empty() {
+            self.note_in_lake(|doc| doc.expiring.extend(expiring.iter().cloned())).await?;
+        }
+        for group in everybody.iter().filter_map(Principal::group) {
             let doc = if_readable(self.ledger.read::<GroupDoc>(group).await)?.flatten();
             let Some(doc) = doc else { continue };
             let noted = all(doc.members.keys().map(async |user| match self.note_membership(user, &doc.group).await {
@@ -175,18 +188,6 @@ impl Broker {
             noted.await?;
         }
         Ok(())
-    }
-
-    async fn has_what_ends(&self, principal: &Principal) -> Result<bool, Error> {
-        let keys = match principal {
-            Principal::User(user) => {
-                if_readable(self.ledger.read::<UserDoc>(user).await)?.flatten().map(|doc| doc.lake_keys)
-            }
-            Principal::Group(_) => None,
-        };
-        let grants = if_readable(self.grants_of(principal).await)?.flatten().unwrap_or_default();
-        Ok(keys.into_iter().flatten().any(|key| key.ends_at.is_some())
-            || grants.values().any(|grant| grant.expires_at.is_some()))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    Broker, Error, all, audit, if_readable,
+    Actor, Broker, Error, all, audit, if_readable,
     lake_keys::{IssuedLakeKey, enabled, new_key, revoked_meanwhile},
     settle::Secret,
 };
@@ -67,24 +67,40 @@ impl Broker {
     /// Deletes every lake key that has ended.
     pub async fn remove_ended_lake_keys(&self) -> Result<(), Error> {
         let expiring = self.lake_hints().await?.expiring;
-        let users = expiring.iter().filter_map(|principal| match principal {
-            Principal::User(user) => Some(user),
-            Principal::Group(_) => None,
-        });
-        all(users.map(async |user| if_readable(self.end_lake_keys(user).await))).await.map(|_| ())
+        let users = expiring.iter().filter_map(Principal::user);
+        let read = all(users.map(async |user| if_readable(self.ledger.read::<UserDoc>(user).await)));
+        let docs: Vec<UserDoc> = read.await?.into_iter().flatten().flatten().collect();
+        let over = docs.iter().flat_map(|doc| self.over(doc).into_iter().map(move |key| (&doc.username, key)));
+        let over: Vec<String> = over.map(|(user, key)| format!("{user}: {}", key.access_key)).collect();
+        if over.is_empty() {
+            return Ok(());
+        }
+        let remove =
+            async { all(docs.iter().map(async |doc| if_readable(self.end_keys_of(doc).await))).await.map(|_| ()) };
+        audit::recorded(&Actor::Lakepass, "remove ended lake keys", &over.join(", "), remove).await
     }
 
     async fn end_lake_keys(&self, user: &Username) -> Result<(), Error> {
-        let Some(doc) = self.ledger.read::<UserDoc>(user).await? else { return Ok(()) };
-        let now = self.now();
-        let over: Vec<&LakeKey> = doc.lake_keys.iter().filter(|key| key.is_over(now)).collect();
+        match self.ledger.read::<UserDoc>(user).await? {
+            Some(doc) => self.end_keys_of(&doc).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn end_keys_of(&self, doc: &UserDoc) -> Result<(), Error> {
+        let over = self.over(doc);
         if over.is_empty() {
             return Ok(());
         }
         for key in &over {
             self.minio.remove_access_key(&key.access_key).await?;
         }
-        self.change_user(&doc, |now| now.lake_keys.retain(|key| !over.contains(&key))).await
+        self.change_user(doc, |now| now.lake_keys.retain(|key| !over.contains(&key))).await
+    }
+
+    fn over<'a>(&self, doc: &'a UserDoc) -> Vec<&'a LakeKey> {
+        let now = self.now();
+        doc.lake_keys.iter().filter(|key| key.is_over(now)).collect()
     }
 
     /// Puts another key after the user's derived one, and ends what was before. Gives the document, and that key.

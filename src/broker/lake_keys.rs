@@ -6,10 +6,9 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use super::{Actor, Broker, Error, all, audit, if_readable, require_self, settle::Secret, unknown_user};
+use super::{Broker, Error, audit, require_self, settle::Secret, unknown_user};
 use crate::{
     identity::{Identity, Username},
-    lake::Principal,
     minio::{
         Incarnation, MinioError,
         ledger::{AccountState, Change, Generation, LakeKey, UserDoc},
@@ -65,27 +64,6 @@ impl Broker {
         }
         audit::note_keys(&key.access_key, key_user.user.as_str());
         Ok(IssuedLakeKey { access_key: key.access_key, secret_key })
-    }
-}
-
-impl Broker {
-    /// Deletes every lake key that has ended, with a line in the audit log if there are any.
-    pub async fn take_off_ended_lake_keys(&self) -> Result<(), Error> {
-        let (expiring, now) = (self.lake_hints().await?.expiring, self.now());
-        let users = expiring.iter().filter_map(|principal| match principal {
-            Principal::User(user) => Some(user),
-            Principal::Group(_) => None,
-        });
-        let read = all(users.map(async |user| if_readable(self.ledger.read::<UserDoc>(user).await)));
-        let docs: Vec<UserDoc> = read.await?.into_iter().flatten().flatten().collect();
-        let keys = docs.iter().flat_map(|doc| doc.lake_keys.iter().map(|key| (&doc.username, key)));
-        let ended = keys.filter(|(_, key)| key.is_over(now)).map(|(user, key)| format!("{user}: {}", key.access_key));
-        let ended: Vec<String> = ended.collect();
-        if ended.is_empty() {
-            return Ok(());
-        }
-        let remove = self.remove_ended_lake_keys();
-        audit::recorded(&Actor::Lakepass, "remove ended lake keys", &ended.join(", "), remove).await
     }
 }
 

@@ -195,7 +195,7 @@ impl Broker {
 
     async fn mend(&self, step: Step, of: Option<&Principal>, drift: &[Drift], look: &Look) -> Result<(), Error> {
         match (step, of) {
-            (Step::Groups | Step::Users, None) => Ok(()),
+            (Step::Groups | Step::Users, None) => Err(Error::NotFound("nobody in the ledger has it".into())),
             (Step::Groups | Step::Users, Some(Principal::Group(group))) => self.mend_group(group, drift).await,
             (Step::Groups | Step::Users, Some(Principal::User(user))) => self.mend_user(user, drift, look).await,
             (Step::LeftoverUsers, _) => self.remove_leftover_users(drift).await,

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{OnceLock, PoisonError},
+    sync::{MutexGuard, OnceLock, PoisonError},
 };
 
 use jiff::Timestamp;
@@ -329,11 +329,11 @@ impl Broker {
             let now = self.now();
             let ended = grants.iter().filter(|(_, grant)| grant.is_over(now)).map(|(path, _)| path.as_str());
             let ended: Vec<&str> = ended.collect();
-            let broke_off = self.ending.lock().unwrap_or_else(PoisonError::into_inner).contains(principal);
+            let broke_off = self.ending().contains(principal);
             if !broke_off && ended.is_empty() {
                 return Ok(());
             }
-            self.ending.lock().unwrap_or_else(PoisonError::into_inner).insert(principal.clone());
+            self.ending().insert(principal.clone());
             let subject = format!("{principal}: {}", ended.join(", "));
             let take = self.take_away(principal, &[]);
             audit::recorded(&Actor::Lakepass, "remove ended grants", &subject, take).await
@@ -344,9 +344,13 @@ impl Broker {
             removed => removed,
         };
         if removed.is_ok() {
-            self.ending.lock().unwrap_or_else(PoisonError::into_inner).remove(principal);
+            self.ending().remove(principal);
         }
         removed
+    }
+
+    fn ending(&self) -> MutexGuard<'_, BTreeSet<Principal>> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was given to somebody by name; nothing if they are not there.

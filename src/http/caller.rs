@@ -72,7 +72,7 @@ pub(super) async fn identify(app: &App, token: &Token, from: Source) -> Result<I
         Ok(validated) => note_caller((&validated.identity).into()),
         // As often as a user may ask, and no oftener: anybody may have a token, and could fill the disk.
         Err(AuthError::RolesMissing { user, .. } | AuthError::MfaMissing { user })
-            if app.broker.admit(user).await.is_ok() =>
+            if app.broker.count(user).is_ok() =>
         {
             note_caller(Actor::User { user: user.clone(), admin: false });
         }

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 use axum::{
     Json,
     extract::State,
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use moka::future::Cache;
+use serde::Serialize;
 
 use super::{App, Shared};
 use crate::identity::Authenticator;
@@ -16,12 +17,12 @@ use crate::identity::Authenticator;
 /// How long an answer is remembered: so that whoever asks, however often, costs little.
 const REMEMBERED_FOR: Duration = Duration::from_millis(500);
 
-/// What was found out a moment ago. There is one flight for all who ask.
-pub struct Readiness(Cache<(), BTreeMap<&'static str, &'static str>>);
+/// Which of those we depend on were there a moment ago. There is one flight for all who ask.
+pub struct Readiness(Cache<&'static str, bool>);
 
 impl Default for Readiness {
     fn default() -> Self {
-        Self(Cache::builder().max_capacity(1).time_to_live(REMEMBERED_FOR).build())
+        Self(Cache::builder().max_capacity(2).time_to_live(REMEMBERED_FOR).build())
     }
 }
 
@@ -37,29 +38,25 @@ pub async fn healthz() -> &'static str {
     (status = 503, description = "One of them cannot", body = BTreeMap<String, String>),
 ))]
 pub async fn readyz(State(app): Shared) -> Response {
-    let parts = parts(&app).await;
-    let ready = parts.values().all(|word| *word == "ok");
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let mut response = (status, Json(parts)).into_response();
-    if !ready {
-        response.headers_mut().insert("retry-after", 2.into());
-    }
-    response
-}
-
-async fn parts(app: &App) -> BTreeMap<&'static str, &'static str> {
-    app.readiness.0.get_with((), find_out(app)).await
-}
-
-async fn find_out(app: &App) -> BTreeMap<&'static str, &'static str> {
-    let (minio, auth) =
-        tokio::join!(in_time(app.broker.is_ready()), in_time(app.authenticator.is_ready(app.clock.now())));
+    let (minio, auth) = tokio::join!(minio_is_ready(&app), auth_is_ready(&app));
     let word = |ready| if ready { "ok" } else { "unavailable" };
-    BTreeMap::from([("minio", word(minio)), ("auth", word(auth))])
+    said(minio && auth, BTreeMap::from([("minio", word(minio)), ("auth", word(auth))]))
+}
+
+/// That all is well, or when to ask again.
+pub(super) fn said(ready: bool, body: impl Serialize) -> Response {
+    if ready {
+        return Json(body).into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "2")], Json(body)).into_response()
 }
 
 pub(super) async fn minio_is_ready(app: &App) -> bool {
-    parts(app).await.get("minio") == Some(&"ok")
+    app.readiness.0.get_with("minio", in_time(app.broker.is_ready())).await
+}
+
+async fn auth_is_ready(app: &App) -> bool {
+    app.readiness.0.get_with("auth", in_time(app.authenticator.is_ready(app.clock.now()))).await
 }
 
 async fn in_time<E>(answer: impl Future<Output = Result<(), E>>) -> bool {

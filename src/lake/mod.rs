@@ -127,6 +127,22 @@ pub enum Principal {
     Group(GroupName),
 }
 
+impl Principal {
+    pub fn user(&self) -> Option<&Username> {
+        match self {
+            Self::User(user) => Some(user),
+            Self::Group(_) => None,
+        }
+    }
+
+    pub fn group(&self) -> Option<&GroupName> {
+        match self {
+            Self::Group(group) => Some(group),
+            Self::User(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

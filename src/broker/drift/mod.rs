@@ -99,22 +99,18 @@ impl Broker {
         if look.unreadable_lake {
             found.add(Kind::DocumentUnreadable, None, &LakeDoc::path(&()), "");
         }
-        self.canaries(look, &mut found);
-        strays(look, &known, &mut found);
+        self.strays(look, &known, &mut found);
         found.0
     }
 
-    /// Canaries that were left behind. Nobody has them, and only we make them.
-    fn canaries(&self, look: &Look, found: &mut Found) {
-        let ours = |name: &&String| {
-            Canary::of(name).is_some_and(|canary| canary.bucket == self.ledger.bucket() && look.is_old(canary))
-        };
-        for name in look.at_minio.users.keys().filter(ours) {
-            found.add(Kind::LeftoverUser, None, name, "");
+    /// Whether it is a canary, of this ledger or under way: one of this ledger's that is old was left behind.
+    fn is_canary(&self, name: &str, leftover: Kind, look: &Look, found: &mut Found) -> bool {
+        let Some(canary) = Canary::of(name) else { return false };
+        let (ours, old) = (canary.bucket == self.ledger.bucket(), look.is_old(canary));
+        if ours && old {
+            found.add(leftover, None, name, "");
         }
-        for name in look.at_minio.policies.keys().filter(ours) {
-            found.add(Kind::LeftoverPolicy, None, name, "");
-        }
+        ours || !old
     }
 
     fn known(&self, look: &Look) -> Known {
@@ -137,13 +133,6 @@ impl Broker {
         let groups = look.at_minio.groups.iter().filter(|(name, _)| known.groups.contains(*name));
         let attached = users.map(|(_, info)| &info.policy_name).chain(groups.map(|(_, info)| &info.policy));
         known.policies.extend(attached.flat_map(|list| names(list)));
-        // Under way, or looked at for themselves.
-        let explained = |name: &&String| {
-            let canary = Canary::of(name);
-            canary.is_some_and(|canary| canary.bucket == self.ledger.bucket() || !look.is_old(canary))
-        };
-        known.users.extend(look.at_minio.users.keys().filter(explained).cloned());
-        known.policies.extend(look.at_minio.policies.keys().filter(explained).cloned());
         known
     }
 
@@ -245,6 +234,47 @@ impl Broker {
             }
         }
     }
+
+    /// What has a name as ours, or something of ours, and is not in the ledger.
+    fn strays(&self, look: &Look, known: &Known, found: &mut Found) {
+        let at_minio = &look.at_minio;
+        let owner = |policy: &str| known.bases.get(policy.rsplit_once('-')?.0);
+        let users = at_minio.users.iter().map(|(name, info)| (name, &info.policy_name));
+        let groups = at_minio.groups.iter().map(|(name, info)| (name, &info.policy));
+        for ((name, policies), is_user) in users.map(|user| (user, true)).chain(groups.map(|group| (group, false))) {
+            if known.users.contains(name) || known.groups.contains(name) || look.is_unreadable(name) {
+                continue;
+            }
+            if is_user && self.is_canary(name, Kind::LeftoverUser, look, found) {
+                continue;
+            }
+            let ours: BTreeSet<String> = names(policies).into_iter().filter(|name| name.starts_with(PREFIX)).collect();
+            if !name.starts_with(PREFIX) {
+                for policy in &ours {
+                    found.add(Kind::PolicyWithStranger, owner(policy), name, policy);
+                }
+            } else {
+                // A policy of somebody's present life is attached to it: nobody but us has done that.
+                match ours.iter().find_map(|policy| owner(policy)).filter(|_| is_user) {
+                    Some(of) => found.add(Kind::LeftoverUser, Some(of), name, ""),
+                    None => found.add(Kind::Unknown, None, name, ""),
+                }
+            }
+        }
+        for name in at_minio.policies.keys().filter(|name| name.starts_with(PREFIX)) {
+            if known.policies.contains(name)
+                || look.is_unreadable(name)
+                || self.is_canary(name, Kind::LeftoverPolicy, look, found)
+            {
+                continue;
+            }
+            match owner(name) {
+                Some(of) if look.is_being_deleted(of) => {}
+                Some(of) => found.add(Kind::LeftoverPolicy, Some(of), name, ""),
+                None => found.add(Kind::Unknown, None, name, ""),
+            }
+        }
+    }
 }
 
 impl Look {
@@ -288,41 +318,6 @@ fn policies_differ(
     for name in attached.iter().filter(|name| !wanted.contains_key(*name)) {
         let ours = name.starts_with(PREFIX);
         add(if ours { Kind::PolicyAttached } else { Kind::PolicyForeign }, at, name);
-    }
-}
-
-/// What has a name as ours, or something of ours, and is not in the ledger.
-fn strays(look: &Look, known: &Known, found: &mut Found) {
-    let at_minio = &look.at_minio;
-    let owner = |policy: &str| known.bases.get(policy.rsplit_once('-')?.0);
-    let users = at_minio.users.iter().map(|(name, info)| (name, &info.policy_name));
-    let groups = at_minio.groups.iter().map(|(name, info)| (name, &info.policy));
-    for ((name, policies), is_user) in users.map(|user| (user, true)).chain(groups.map(|group| (group, false))) {
-        if known.users.contains(name) || known.groups.contains(name) || look.is_unreadable(name) {
-            continue;
-        }
-        let ours: BTreeSet<String> = names(policies).into_iter().filter(|name| name.starts_with(PREFIX)).collect();
-        if !name.starts_with(PREFIX) {
-            for policy in &ours {
-                found.add(Kind::PolicyWithStranger, owner(policy), name, policy);
-            }
-        } else {
-            // A policy of somebody's present life is attached to it: nobody but us has done that.
-            match ours.iter().find_map(|policy| owner(policy)).filter(|_| is_user) {
-                Some(of) => found.add(Kind::LeftoverUser, Some(of), name, ""),
-                None => found.add(Kind::Unknown, None, name, ""),
-            }
-        }
-    }
-    for name in at_minio.policies.keys().filter(|name| name.starts_with(PREFIX)) {
-        if known.policies.contains(name) || look.is_unreadable(name) {
-            continue;
-        }
-        match owner(name) {
-            Some(of) if look.is_being_deleted(of) => {}
-            Some(of) => found.add(Kind::LeftoverPolicy, Some(of), name, ""),
-            None => found.add(Kind::Unknown, None, name, ""),
-        }
     }
 }
 

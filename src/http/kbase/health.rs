@@ -1,15 +1,13 @@
 //! `/health`: the ledger stands for that service's database.
 
-use axum::{
-    Json,
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, response::Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::{Shared, health::minio_is_ready};
+use crate::http::{
+    Shared,
+    health::{minio_is_ready, said},
+};
 
 #[derive(Serialize, ToSchema)]
 pub struct HealthResponse {
@@ -31,12 +29,7 @@ pub struct DatabaseHealth {
 ))]
 pub async fn health_check(State(app): Shared) -> Response {
     let ready = minio_is_ready(&app).await;
-    let (code, status) =
-        if ready { (StatusCode::OK, "healthy") } else { (StatusCode::SERVICE_UNAVAILABLE, "unhealthy") };
+    let status = if ready { "healthy" } else { "unhealthy" };
     let database = DatabaseHealth { primary: ready, replica: ready, replica_enabled: false };
-    let mut response = (code, Json(HealthResponse { status, database })).into_response();
-    if !ready {
-        response.headers_mut().insert("retry-after", 2.into());
-    }
-    response
+    said(ready, HealthResponse { status, database })
 }
